@@ -1,0 +1,79 @@
+"""Everything in the repository that a program wrote, in one place.
+
+    python tools/generated.py --check    each generated file is what its source gives; prints the mending command
+    python tools/generated.py --write    writes them anew
+
+`make check` and `make fix` call it; tests/test_repo.py runs the check, so that nobody can forget it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# (what, the command that writes it, the command that checks it): the commands are programs of ours, each with
+# a check mode that touches nothing and exits non-zero with a diff.
+GENERATORS: list[tuple[str, list[str], list[str]]] = [
+    (
+        "python/omni_bridge/schema.json (from types.py)",
+        [sys.executable, "tools/gen_schema.py", "--write"],
+        [sys.executable, "tools/gen_schema.py", "--check"],
+    ),
+    (
+        "the measured tables of README.md and docs (from benches/results)",
+        [sys.executable, "tools/tables.py", "--write"],
+        [sys.executable, "tools/tables.py", "--check"],
+    ),
+]
+
+
+def check_lock() -> list[str]:
+    """Each dependency that pyproject.toml names stands in the lock, and dev.txt holds all of runtime.txt."""
+    name = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)", re.MULTILINE)
+    runtime = set(name.findall((ROOT / "requirements/runtime.txt").read_text()))
+    dev = set(name.findall((ROOT / "requirements/dev.txt").read_text()))
+    found = [f"requirements/dev.txt lacks {n}=={v} of runtime.txt" for n, v in sorted(runtime - dev)]
+    project = (ROOT / "pyproject.toml").read_text()
+    block = project[project.index("dependencies = [") : project.index("[project.scripts]")]
+    names = {normal(n) for n, _ in dev}
+    for wanted in re.findall(r'"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?(?:[<>=!~][^"]*)?"', block):
+        if normal(wanted) not in names | {"omni-bridge"}:
+            found.append(f"requirements/dev.txt lacks {wanted}, which pyproject.toml asks for")
+    return found
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--check", action="store_true")
+    mode.add_argument("--write", action="store_true")
+    write: bool = parser.parse_args().write
+    stale = 0
+    for what, writer, checker in GENERATORS:
+        code = subprocess.run(writer if write else checker, cwd=ROOT).returncode
+        if code != 0:
+            stale += 1
+            print(
+                f"generated: {what}: {'could not be written' if write else 'stale; mend it with: make fix'}"
+            )
+        else:
+            print(f"generated: {what}: {'written' if write else 'up to date'}")
+    for line in check_lock():
+        stale += 1
+        print(f"generated: {line}; mend it with: make lock")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
