@@ -48,7 +48,7 @@ def release_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def need():
-    """`need("valgrind")` gives the program's path; without it the test ends in one line that says what to install.
+    """`need("valgrind")` gives the program's path; without it the test ends in one line that says why.
 
     A skip, because a machine without root cannot mend it; CI installs the packages and forbids skips.
     """

@@ -67,7 +67,7 @@ FORBIDDEN: list[tuple[str, re.Pattern[str], str]] = [
 # Others' text, locked or recorded: not ours to word.
 NOT_OURS = re.compile(r"^(?:Cargo\.lock|requirements/.*\.txt|benches/results/.*\.svg|LICENSE)$")
 
-# The two rooms that may hold `unsafe` (design section 3; the plan's rules): the C ABI and the embedding, each half.
+# The two rooms that may hold `unsafe` (design section 3): the C ABI and the two halves of the embedding.
 UNSAFE_ROOMS = (
     re.compile(r"^rust/capi/"),
     re.compile(r"^rust/bridge/(?:src/embedded(?:/|\.rs)|tests/)"),

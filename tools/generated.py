@@ -1,6 +1,6 @@
 """Everything in the repository that a program wrote, in one place.
 
-    python tools/generated.py --check    each generated file is what its source gives; prints the mending command
+    python tools/generated.py --check    each generated file is what its source gives; else the mending command
     python tools/generated.py --write    writes them anew
 
 `make check` and `make fix` call it; tests/test_repo.py runs the check, so that nobody can forget it.
@@ -41,10 +41,12 @@ def check_lock() -> list[str]:
     project = (ROOT / "pyproject.toml").read_text()
     block = project[project.index("dependencies = [") : project.index("[project.scripts]")]
     names = {normal(n) for n, _ in dev}
-    for wanted in re.findall(r'"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?(?:[<>=!~][^"]*)?"', block):
-        if normal(wanted) not in names | {"omni-bridge"}:
-            found.append(f"requirements/dev.txt lacks {wanted}, which pyproject.toml asks for")
-    return found
+    wanted: list[str] = re.findall(r'"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?(?:[<>=!~][^"]*)?"', block)
+    return found + [
+        f"requirements/dev.txt lacks {want}, which pyproject.toml asks for"
+        for want in wanted
+        if normal(want) not in names | {"omni-bridge"}
+    ]
 
 
 def normal(name: str) -> str:
@@ -61,7 +63,7 @@ def main() -> int:
     write: bool = parser.parse_args().write
     stale = 0
     for what, writer, checker in GENERATORS:
-        code = subprocess.run(writer if write else checker, cwd=ROOT).returncode
+        code = subprocess.run(writer if write else checker, cwd=ROOT, check=False).returncode
         if code != 0:
             stale += 1
             print(
