@@ -1,0 +1,3 @@
+//! One LLM call for every provider: what a Rust user depends on.
+
+pub use omni_core::*;

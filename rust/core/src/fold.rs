@@ -1,0 +1,270 @@
+//! The pure fold: events in, reply out. The one place that builds a reply.
+
+use crate::event::{Event, Finish};
+use crate::message::{Content, Message, Part, Role};
+use crate::reply::{Attempt, Engine, FinishReason, Reply, Usage};
+use crate::tool::{Custom, Function, ToolCall};
+use crate::Object;
+use serde_json::Value;
+
+/// A part as it grows.
+#[derive(Clone, Debug)]
+enum Slot {
+    Text { text: String, annotations: Option<Vec<Value>>, signature: Option<String> },
+    Reasoning { id: Option<String>, text: String, signature: Option<String>, encrypted: Option<String> },
+    ToolCall(ToolCall),
+    Media { mime: String, base64: String },
+    Provider { provider: String, kind: String, data: Value },
+}
+
+/// Folds the events of one answer into its reply. Each event costs the same however long the answer is.
+#[derive(Clone, Debug, Default)]
+pub struct Fold {
+    slots: Vec<(u32, Slot)>,
+    refusal: Option<String>,
+    usage: Usage,
+    id: Option<String>,
+    request_id: Option<String>,
+    model: Option<String>,
+    provider: Option<String>,
+    engine: Option<Engine>,
+}
+
+impl Fold {
+    /// A fold that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one event. Events that name a part that never began begin it: a fold loses no text.
+    pub fn push(&mut self, event: &Event) {
+        match event {
+            Event::Start { id, request_id, model, provider, engine } => {
+                self.id.clone_from(id);
+                self.request_id.clone_from(request_id);
+                self.model = Some(model.clone());
+                self.provider = Some(provider.clone());
+                self.engine = Some(*engine);
+            }
+            Event::TextStart { index } => drop(self.text(*index)),
+            Event::TextDelta { index, text } => {
+                if let Slot::Text { text: whole, .. } = self.text(*index) {
+                    whole.push_str(text);
+                }
+            }
+            Event::TextEnd { index, annotations: a, signature: s } => {
+                if let Slot::Text { annotations, signature, .. } = self.text(*index) {
+                    annotations.clone_from(a);
+                    signature.clone_from(s);
+                }
+            }
+            Event::RefusalDelta { text } => self.refusal.get_or_insert_default().push_str(text),
+            Event::ReasoningStart { index, id: given } => {
+                if let Slot::Reasoning { id, .. } = self.reasoning(*index) {
+                    id.clone_from(given);
+                }
+            }
+            Event::ReasoningDelta { index, text } => {
+                if let Slot::Reasoning { text: whole, .. } = self.reasoning(*index) {
+                    whole.push_str(text);
+                }
+            }
+            Event::ReasoningEnd { index, signature: s, encrypted: e } => {
+                if let Slot::Reasoning { signature, encrypted, .. } = self.reasoning(*index) {
+                    signature.clone_from(s);
+                    encrypted.clone_from(e);
+                }
+            }
+            Event::ToolCallStart { index, id, name, kind } => {
+                let custom = kind.as_deref() == Some("custom");
+                let call = self.call(*index, custom);
+                call.id.clone_from(id);
+                if let Some(function) = &mut call.function {
+                    function.name.clone_from(name);
+                }
+                if let Some(custom) = &mut call.custom {
+                    custom.name.clone_from(name);
+                }
+            }
+            Event::ToolCallDelta { index, arguments } => {
+                let call = self.call(*index, false);
+                if let Some(function) = &mut call.function {
+                    function.arguments.push_str(arguments);
+                } else if let Some(custom) = &mut call.custom {
+                    custom.input.push_str(arguments);
+                }
+            }
+            Event::ToolCallEnd { index, signature, extra } => {
+                let call = self.call(*index, false);
+                call.signature.clone_from(signature);
+                call.extra.clone_from(extra);
+            }
+            Event::MediaStart { index, mime } => {
+                let mime = mime.clone();
+                self.slot(*index, || Slot::Media { mime, base64: String::new() });
+            }
+            Event::MediaDelta { index, base64: more } => {
+                if let Slot::Media { base64, .. } =
+                    self.slot(*index, || Slot::Media { mime: "application/octet-stream".into(), base64: String::new() })
+                {
+                    base64.push_str(more);
+                }
+            }
+            Event::ProviderPart { index, provider, kind, data } => {
+                let slot = Slot::Provider { provider: provider.clone(), kind: kind.clone(), data: data.clone() };
+                self.slot(*index, || slot);
+            }
+            Event::Fallback { discarded, .. } => {
+                self.slots.retain(|(index, _)| !discarded.contains(index));
+                self.refusal = None;
+            }
+            Event::Usage { usage } => self.usage = usage.clone(),
+            Event::MediaEnd { .. } | Event::Done { .. } | Event::Error { .. } | Event::Cancelled { .. } => {}
+        }
+    }
+
+    /// The reply of a whole answer.
+    pub fn finish(self, finish: Finish, attempts: Vec<Attempt>) -> Reply {
+        let mut reply = self.partial(attempts);
+        let calls = !reply.tool_calls.is_empty();
+        reply.finish_reason = match finish.finish_reason {
+            // The contract's rule: a normal stop with calls is `tool_calls`, whatever the provider's word is.
+            Some(FinishReason::Stop) if calls => Some(FinishReason::ToolCalls),
+            Some(FinishReason::ToolCalls) if !calls => Some(FinishReason::Stop),
+            other => other,
+        };
+        reply.finish_reason_raw = finish.finish_reason_raw;
+        reply.id = finish.id.or(reply.id);
+        reply.request_id = finish.request_id.or(reply.request_id);
+        reply.created = finish.created;
+        reply.model = finish.model.or(reply.model);
+        reply.service_tier = finish.service_tier;
+        reply.logprobs = finish.logprobs;
+        reply.provider_data = finish.provider_data;
+        if let Some(extra) = finish.message_extra {
+            reply.message.other.extend(extra);
+        }
+        reply
+    }
+
+    /// What has come so far, with `finish_reason` null.
+    pub fn partial(mut self, attempts: Vec<Attempt>) -> Reply {
+        self.slots.sort_by_key(|(index, _)| *index);
+        let mut content = String::new();
+        let mut reasoning = Vec::new();
+        let mut parts = Vec::new();
+        let mut tool_calls = Vec::new();
+        let calls_last = {
+            let first_call = self.slots.iter().position(|(_, slot)| matches!(slot, Slot::ToolCall(_)));
+            first_call.is_none_or(|first| self.slots[first..].iter().all(|(_, slot)| matches!(slot, Slot::ToolCall(_))))
+        };
+        for (_, slot) in self.slots {
+            match slot {
+                Slot::Text { text, annotations, signature } => {
+                    content.push_str(&text);
+                    if !text.is_empty() || annotations.is_some() || signature.is_some() {
+                        parts.push(Part::Text { text, annotations, signature, other: Object::new() });
+                    }
+                }
+                Slot::Reasoning { id, text, signature, encrypted } => {
+                    let part = Part::Reasoning { text, encrypted, id, signature, other: Object::new() };
+                    reasoning.push(part.clone());
+                    parts.push(part);
+                }
+                Slot::ToolCall(call) => {
+                    if !calls_last {
+                        parts.push(Part::ToolCall { id: call.id.clone(), other: Object::new() });
+                    }
+                    tool_calls.push(call);
+                }
+                Slot::Media { mime, base64 } => parts.push(media_part(&mime, base64)),
+                Slot::Provider { provider, kind, data } => {
+                    parts.push(Part::Provider { provider, kind, data, signature: None, other: Object::new() });
+                }
+            }
+        }
+        let mut message = Message::new(Role::Assistant, "");
+        message.content = match parts.as_slice() {
+            [] => Some(Content::Text(String::new())),
+            [Part::Text { annotations: None, signature: None, .. }] => Some(Content::Text(content.clone())),
+            _ => Some(Content::Parts(parts)),
+        };
+        message.refusal.clone_from(&self.refusal);
+        message.tool_calls = (!tool_calls.is_empty()).then(|| tool_calls.clone());
+        Reply {
+            content,
+            tool_calls,
+            reasoning,
+            refusal: self.refusal,
+            finish_reason: None,
+            finish_reason_raw: None,
+            usage: self.usage,
+            id: self.id,
+            request_id: self.request_id,
+            created: None,
+            model: self.model,
+            provider: self.provider,
+            engine: self.engine,
+            service_tier: None,
+            logprobs: None,
+            attempts,
+            provider_data: None,
+            message,
+        }
+    }
+
+    fn slot(&mut self, index: u32, new: impl FnOnce() -> Slot) -> &mut Slot {
+        // Streams talk about the newest part nearly always: looking from the end keeps this constant.
+        let at = match self.slots.iter().rposition(|(have, _)| *have == index) {
+            Some(at) => at,
+            None => {
+                self.slots.push((index, new()));
+                self.slots.len() - 1
+            }
+        };
+        &mut self.slots[at].1
+    }
+
+    fn text(&mut self, index: u32) -> &mut Slot {
+        self.slot(index, || Slot::Text { text: String::new(), annotations: None, signature: None })
+    }
+
+    fn reasoning(&mut self, index: u32) -> &mut Slot {
+        self.slot(index, || Slot::Reasoning { id: None, text: String::new(), signature: None, encrypted: None })
+    }
+
+    fn call(&mut self, index: u32, custom: bool) -> &mut ToolCall {
+        let fresh = || {
+            Slot::ToolCall(ToolCall {
+                id: String::new(),
+                kind: if custom { "custom" } else { "function" }.to_owned(),
+                function: (!custom).then(Function::default),
+                custom: custom.then(Custom::default),
+                signature: None,
+                extra: None,
+                other: Object::new(),
+            })
+        };
+        let slot = self.slot(index, fresh);
+        if !matches!(slot, Slot::ToolCall(_)) {
+            *slot = fresh();
+        }
+        match slot {
+            Slot::ToolCall(call) => call,
+            _ => unreachable!("the line above made it a call"),
+        }
+    }
+}
+
+/// Media that a model made, as the part that a user message would carry it in.
+fn media_part(mime: &str, base64: String) -> Part {
+    if mime.starts_with("image/") {
+        let url = format!("data:{mime};base64,{base64}");
+        return Part::ImageUrl { image_url: serde_json::json!({ "url": url }), other: Object::new() };
+    }
+    if let Some(format) = mime.strip_prefix("audio/") {
+        return Part::InputAudio { input_audio: serde_json::json!({ "data": base64, "format": format }), other: Object::new() };
+    }
+    let data = format!("data:{mime};base64,{base64}");
+    Part::File { file: serde_json::json!({ "file_data": data, "format": mime }), other: Object::new() }
+}

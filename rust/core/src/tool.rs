@@ -1,0 +1,122 @@
+//! Tools that are offered, and calls that a model asks for.
+
+use crate::json::Object;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A tool offered to the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Tool {
+    /// A function whose arguments are a JSON object.
+    Function {
+        /// Name, description, JSON schema of the parameters, `strict`; unknown keys are kept.
+        function: Object,
+        /// Keys beside `function`: `cache_control`, `extra`, unknown ones.
+        #[serde(flatten)]
+        other: Object,
+    },
+    /// A tool whose input is free text.
+    Custom {
+        /// Name, description, `format`.
+        custom: Object,
+        /// Keys beside `custom`.
+        #[serde(flatten)]
+        other: Object,
+    },
+    /// A tool that the provider runs itself; the wire object is kept whole.
+    Provider {
+        /// Whose tool it is.
+        provider: String,
+        /// The provider's own wire object.
+        data: Value,
+        /// Keys beside these.
+        #[serde(flatten)]
+        other: Object,
+    },
+}
+
+/// Which tool the model must use: "auto", "none", "required", or the OpenAI object that names one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ToolChoice {
+    /// "auto", "none" or "required".
+    Mode(String),
+    /// The OpenAI object, for example `{"type": "function", "function": {"name": "…"}}`.
+    Named(Object),
+}
+
+/// The function that a model wants called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Function {
+    /// The tool's name.
+    pub name: String,
+    /// The arguments as the text received, whether or not it is valid JSON.
+    #[serde(default)]
+    pub arguments: String,
+    /// Unknown keys.
+    #[serde(flatten)]
+    pub other: Object,
+}
+
+/// The custom tool that a model wants called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Custom {
+    /// The tool's name.
+    pub name: String,
+    /// The free text input.
+    #[serde(default)]
+    pub input: String,
+    /// Unknown keys.
+    #[serde(flatten)]
+    pub other: Object,
+}
+
+/// A model's request to run a tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The id that the tool result names.
+    pub id: String,
+    /// "function" or "custom".
+    #[serde(rename = "type", default = "function_kind")]
+    pub kind: String,
+    /// Set when `type` is "function".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<Function>,
+    /// Set when `type` is "custom".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<Custom>,
+    /// The provider's opaque proof, to be sent back byte for byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Per provider, what is merged into its wire object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Object>,
+    /// Unknown keys.
+    #[serde(flatten)]
+    pub other: Object,
+}
+
+fn function_kind() -> String {
+    "function".to_owned()
+}
+
+impl ToolCall {
+    /// The tool's name, whichever kind it is.
+    pub fn name(&self) -> &str {
+        match (&self.function, &self.custom) {
+            (Some(function), _) => &function.name,
+            (None, Some(custom)) => &custom.name,
+            (None, None) => "",
+        }
+    }
+
+    /// The arguments or the input, as the text received.
+    pub fn text(&self) -> &str {
+        match (&self.function, &self.custom) {
+            (Some(function), _) => &function.arguments,
+            (None, Some(custom)) => &custom.input,
+            (None, None) => "",
+        }
+    }
+}

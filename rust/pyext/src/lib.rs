@@ -1,0 +1,1 @@
+//! `omni_bridge._native`: lists and registers.
