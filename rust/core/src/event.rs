@@ -75,9 +75,20 @@ pub enum Event {
     /// More of it.
     MediaDelta { index: u32, base64: String },
     /// It is whole.
-    MediaEnd { index: u32 },
+    MediaEnd {
+        index: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
+    },
     /// What only this provider understands; kept in place in the message.
-    ProviderPart { index: u32, provider: String, kind: String, data: Value },
+    ProviderPart {
+        index: u32,
+        provider: String,
+        kind: String,
+        data: Value,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
+    },
     /// Another model goes on; the parts named in `discarded` do not count any more.
     Fallback { from: String, to: String, error: Error, discarded: Vec<u32> },
     /// What the call has consumed so far; the last one counts.

@@ -13,8 +13,8 @@ enum Slot {
     Text { text: String, annotations: Option<Vec<Value>>, signature: Option<String> },
     Reasoning { id: Option<String>, text: String, signature: Option<String>, encrypted: Option<String> },
     ToolCall(ToolCall),
-    Media { mime: String, base64: String },
-    Provider { provider: String, kind: String, data: Value },
+    Media { mime: String, base64: String, signature: Option<String> },
+    Provider { provider: String, kind: String, data: Value, signature: Option<String> },
 }
 
 /// Folds the events of one answer into its reply. Each event costs the same however long the answer is.
@@ -100,26 +100,39 @@ impl Fold {
                 call.extra.clone_from(extra);
             }
             Event::MediaStart { index, mime } => {
-                let mime = mime.clone();
-                self.slot(*index, || Slot::Media { mime, base64: String::new() });
+                if let Slot::Media { mime: given, .. } = self.media(*index) {
+                    given.clone_from(mime);
+                }
             }
             Event::MediaDelta { index, base64: more } => {
-                if let Slot::Media { base64, .. } =
-                    self.slot(*index, || Slot::Media { mime: "application/octet-stream".into(), base64: String::new() })
-                {
+                if let Slot::Media { base64, .. } = self.media(*index) {
                     base64.push_str(more);
                 }
             }
-            Event::ProviderPart { index, provider, kind, data } => {
-                let slot = Slot::Provider { provider: provider.clone(), kind: kind.clone(), data: data.clone() };
-                self.slot(*index, || slot);
+            Event::MediaEnd { index, signature: s } => {
+                if let Slot::Media { signature, .. } = self.media(*index) {
+                    signature.clone_from(s);
+                }
+            }
+            Event::ProviderPart { index, provider, kind, data, signature } => {
+                *self.slot(*index, || Slot::Provider {
+                    provider: String::new(),
+                    kind: String::new(),
+                    data: Value::Null,
+                    signature: None,
+                }) = Slot::Provider {
+                    provider: provider.clone(),
+                    kind: kind.clone(),
+                    data: data.clone(),
+                    signature: signature.clone(),
+                };
             }
             Event::Fallback { discarded, .. } => {
                 self.slots.retain(|(index, _)| !discarded.contains(index));
                 self.refusal = None;
             }
             Event::Usage { usage } => self.usage = usage.clone(),
-            Event::MediaEnd { .. } | Event::Done { .. } | Event::Error { .. } | Event::Cancelled { .. } => {}
+            Event::Done { .. } | Event::Error { .. } | Event::Cancelled { .. } => {}
         }
     }
 
@@ -177,9 +190,9 @@ impl Fold {
                     }
                     tool_calls.push(call);
                 }
-                Slot::Media { mime, base64 } => parts.push(media_part(&mime, base64)),
-                Slot::Provider { provider, kind, data } => {
-                    parts.push(Part::Provider { provider, kind, data, signature: None, other: Object::new() });
+                Slot::Media { mime, base64, signature } => parts.push(media_part(&mime, base64, signature)),
+                Slot::Provider { provider, kind, data, signature } => {
+                    parts.push(Part::Provider { provider, kind, data, signature, other: Object::new() });
                 }
             }
         }
@@ -233,6 +246,10 @@ impl Fold {
         self.slot(index, || Slot::Reasoning { id: None, text: String::new(), signature: None, encrypted: None })
     }
 
+    fn media(&mut self, index: u32) -> &mut Slot {
+        self.slot(index, || Slot::Media { mime: String::new(), base64: String::new(), signature: None })
+    }
+
     fn call(&mut self, index: u32, custom: bool) -> &mut ToolCall {
         let fresh = || {
             Slot::ToolCall(ToolCall {
@@ -257,14 +274,19 @@ impl Fold {
 }
 
 /// Media that a model made, as the part that a user message would carry it in.
-fn media_part(mime: &str, base64: String) -> Part {
+fn media_part(mime: &str, base64: String, signature: Option<String>) -> Part {
+    let mut other = Object::new();
+    if let Some(signature) = signature {
+        other.insert("signature".to_owned(), Value::String(signature));
+    }
     if mime.starts_with("image/") {
         let url = format!("data:{mime};base64,{base64}");
-        return Part::ImageUrl { image_url: serde_json::json!({ "url": url }), other: Object::new() };
+        return Part::ImageUrl { image_url: serde_json::json!({ "url": url }), other };
     }
     if let Some(format) = mime.strip_prefix("audio/") {
-        return Part::InputAudio { input_audio: serde_json::json!({ "data": base64, "format": format }), other: Object::new() };
+        return Part::InputAudio { input_audio: serde_json::json!({ "data": base64, "format": format }), other };
     }
+    let mime = if mime.is_empty() { "application/octet-stream" } else { mime };
     let data = format!("data:{mime};base64,{base64}");
-    Part::File { file: serde_json::json!({ "file_data": data, "format": mime }), other: Object::new() }
+    Part::File { file: serde_json::json!({ "file_data": data, "format": mime }), other }
 }
