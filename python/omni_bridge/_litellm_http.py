@@ -1,0 +1,192 @@
+"""What one call puts on the wire and gets back: a hook around the HTTP transports that LiteLLM uses.
+
+LiteLLM makes the call: it chooses the address, writes headers and body, and signs. The hook sees each request of a
+call just before it leaves (so that it can mend the body and hold credentials back from foreign hosts) and each answer
+as its bytes arrive (so that nothing which LiteLLM's own decoder drops is lost). Calls that are not ours pass untouched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import zlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+
+CURRENT: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar("omni_bridge_exchange", default=None)
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Recorded(httpx.AsyncByteStream):
+    """An answer's body that LiteLLM and we can both read: what one has taken, the other still gets."""
+
+    def __init__(self, inner: httpx.AsyncByteStream, encoding: str) -> None:
+        self._inner = inner
+        self._iterator: AsyncIterator[bytes] | None = None
+        self._decoder = _decoder(encoding)
+        self.seen: list[bytes] = []
+        self.ended = False
+        self.failure: BaseException | None = None
+
+    async def _next(self) -> bytes:
+        if self._iterator is None:
+            self._iterator = self._inner.__aiter__()
+        try:
+            chunk = await self._iterator.__anext__()
+        except StopAsyncIteration:
+            self.ended = True
+            raise
+        except Exception as problem:
+            self.failure = problem
+            raise
+        return self._decoder.decompress(chunk) if self._decoder is not None else chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                chunk = await self._next()
+            except StopAsyncIteration:
+                return
+            self.seen.append(chunk)
+            yield chunk
+
+    async def read_on(self) -> AsyncIterator[bytes]:
+        """What LiteLLM took already, then the rest from the socket; nothing is kept."""
+        taken, self.seen = self.seen, []
+        for chunk in taken:
+            yield chunk
+        if self.ended:
+            return
+        while True:
+            try:
+                chunk = await self._next()
+            except StopAsyncIteration:
+                return
+            yield chunk
+
+    def body(self) -> bytes:
+        return b"".join(self.seen)
+
+    async def aclose(self) -> None:
+        if self._iterator is not None:
+            # Closing the generator first makes the transport drop the socket at once.
+            closing = getattr(self._iterator, "aclose", None)
+            if closing is not None:
+                await closing()
+        await self._inner.aclose()
+
+
+def _decoder(encoding: str) -> Any:
+    if encoding in ("gzip", "x-gzip"):
+        return zlib.decompressobj(16 + zlib.MAX_WBITS)
+    if encoding == "deflate":
+        return zlib.decompressobj()
+    return None
+
+
+class Exchange:
+    """One call of ours on the wire.
+
+    ``before(request)`` may return another request or raise; ``wants(request)`` says which of a call's requests is the
+    one whose answer we read (a call may also fetch tokens or images).
+    """
+
+    def __init__(
+        self,
+        before: Callable[[httpx.Request], httpx.Request],
+        wants: Callable[[httpx.Request], bool],
+    ) -> None:
+        self._before = before
+        self._wants = wants
+        self.url: httpx.URL | None = None
+        self.status = 0
+        self.headers: httpx.Headers = httpx.Headers()
+        self.stream: Recorded | None = None
+        self.failure: BaseException | None = None
+        self.redirect: str | None = None
+        self.sent = 0
+
+    def outgoing(self, request: httpx.Request) -> httpx.Request:
+        encodings = request.headers.get("accept-encoding", "")
+        if "br" in encodings or "zstd" in encodings:
+            request.headers["accept-encoding"] = "gzip, deflate"
+        try:
+            return self._before(request)
+        except BaseException as problem:
+            self.failure = problem
+            raise
+
+    def incoming(self, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if not self._wants(request):
+            return response
+        self.sent += 1
+        self.url = request.url
+        self.status = response.status_code
+        self.headers = response.headers
+        if response.status_code in _REDIRECTS:
+            target = request.url.join(response.headers.get("location", ""))
+            if (target.scheme, target.host, target.port) != (request.url.scheme, request.url.host, request.url.port):
+                # Following would carry key headers to another host (httpx holds back Authorization only).
+                self.redirect = target.host
+                response.headers["x-omni-redirect"] = target.host
+                del response.headers["location"]
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            self.stream = Recorded(response.stream, encoding)
+            if encoding in ("gzip", "x-gzip", "deflate"):
+                del response.headers["content-encoding"]
+                response.headers.pop("content-length", None)
+            response.stream = self.stream
+        return response
+
+    async def close(self, seconds: float) -> None:
+        """Close the socket under the answer, whatever state it is in; never longer than ``seconds``."""
+        stream = self.stream
+        if stream is None or stream.ended:
+            return
+        try:
+            await asyncio.wait_for(stream.aclose(), seconds)
+        except (Exception, asyncio.CancelledError):
+            # The answer is not wanted any more: how closing it failed changes nothing for the caller.
+            return
+
+
+def hook_async(transport: type[Any]) -> None:
+    """Wrap ``handle_async_request`` of a transport class, once."""
+    original = transport.handle_async_request
+    if getattr(original, "_omni_bridge", False):
+        return
+
+    async def handle_async_request(self: Any, request: httpx.Request) -> httpx.Response:
+        exchange = CURRENT.get()
+        if exchange is None:
+            return await original(self, request)
+        request = exchange.outgoing(request)
+        response = await original(self, request)
+        return exchange.incoming(request, response)
+
+    handle_async_request._omni_bridge = True  # type: ignore[attr-defined]
+    transport.handle_async_request = handle_async_request
+
+
+class GuardedSync(httpx.HTTPTransport):
+    """The transport of LiteLLM's blocking clients: the same guard, nothing recorded."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        exchange = CURRENT.get()
+        if exchange is None:
+            return super().handle_request(request)
+        request = exchange.outgoing(request)
+        response = super().handle_request(request)
+        if isinstance(response.stream, httpx.AsyncByteStream):  # pragma: no cover - never for a blocking transport
+            return response
+        exchange.status = response.status_code
+        if response.status_code in _REDIRECTS:
+            target = request.url.join(response.headers.get("location", ""))
+            if (target.scheme, target.host, target.port) != (request.url.scheme, request.url.host, request.url.port):
+                exchange.redirect = target.host
+                del response.headers["location"]
+        return response

@@ -1,0 +1,264 @@
+"""What every decoder of a provider's wire shares: the SSE reader, the bracketing of parts, small value helpers.
+
+Pure: bytes and dicts in, contract events out. No clock, no socket, no third party.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+Event = dict[str, Any]
+
+# A line longer than this is not an event of any provider; it bounds what a broken server can make us hold.
+MAX_LINE = 64 * 1024 * 1024
+
+
+class WireError(Exception):
+    """An error that the provider wrote into its answer, or an answer that is not one.
+
+    ``kind`` is "stream" (the provider said so; ``body`` is its error object) or "protocol" (malformed or cut off).
+    """
+
+    def __init__(self, kind: str, message: str, body: Any = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.body = body
+
+
+class Sse:
+    """Incremental reader of server-sent events: bytes in any cutting, ``(event, data)`` pairs out."""
+
+    __slots__ = ("_data", "_event", "_held", "_skip_lf")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._data: list[str] = []
+        self._event = ""
+        self._skip_lf = False
+
+    def feed(self, chunk: bytes) -> list[tuple[str, str]]:
+        if self._skip_lf and chunk:
+            # The last chunk ended in CR; a LF that now follows belongs to that line end.
+            self._skip_lf = False
+            if chunk[:1] == b"\n":
+                chunk = chunk[1:]
+        buffer = self._held + chunk if self._held else chunk
+        if b"\r" in buffer:
+            if buffer.endswith(b"\r"):
+                self._skip_lf = True
+            buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = buffer.split(b"\n")
+        self._held = lines.pop()
+        if len(self._held) > MAX_LINE:
+            raise WireError("protocol", "the provider sent an event line of more than 64 MiB")
+        out: list[tuple[str, str]] = []
+        for line in lines:
+            if not line:
+                if self._data:
+                    out.append((self._event, self._data[0] if len(self._data) == 1 else "\n".join(self._data)))
+                    self._data = []
+                self._event = ""
+            elif line.startswith(b"data:"):
+                value = line[6:] if line[5:6] == b" " else line[5:]
+                self._data.append(value.decode("utf-8", "replace"))
+            elif line.startswith(b"event:"):
+                self._event = line[6:].strip().decode("utf-8", "replace")
+            elif line.startswith(b"\xef\xbb\xbfdata:"):
+                self._data.append(line[8:].strip().decode("utf-8", "replace"))
+        return out
+
+    def close(self) -> list[tuple[str, str]]:
+        """What a stream that ended without its last blank line still holds."""
+        return self.feed(b"\n\n") if self._held or self._data else []
+
+    @property
+    def torn(self) -> bool:
+        """Whether the stream stopped in the middle of an event."""
+        return bool(self._held)
+
+
+class Parts:
+    """Writes contract events with every part bracketed and counted in the order of the message."""
+
+    __slots__ = ("_next", "_open", "_open_kind", "calls", "events")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._next = 0
+        self._open = -1
+        self._open_kind = ""
+        self.calls = 0
+
+    def take(self) -> list[Event]:
+        events = self.events
+        self.events = []
+        return events
+
+    def close(self, **ending: Any) -> None:
+        """End the open text, reasoning or media part; ``ending`` goes into its end event."""
+        if self._open_kind:
+            event: Event = {"type": self._open_kind + "_end", "index": self._open}
+            for key, value in ending.items():
+                if value is not None and value != []:
+                    event[key] = value
+            self.events.append(event)
+            self._open_kind = ""
+
+    @property
+    def open_kind(self) -> str:
+        return self._open_kind
+
+    def _begin(self, kind: str, **start: Any) -> None:
+        self.close()
+        self._open = self._next
+        self._next += 1
+        self._open_kind = kind
+        event: Event = {"type": kind + "_start", "index": self._open}
+        for key, value in start.items():
+            if value is not None:
+                event[key] = value
+        self.events.append(event)
+
+    def text(self, text: str) -> None:
+        if self._open_kind != "text":
+            self._begin("text")
+        if text:
+            self.events.append({"type": "text_delta", "index": self._open, "text": text})
+
+    def begin_text(self) -> None:
+        self._begin("text")
+
+    def reasoning(self, text: str) -> None:
+        if self._open_kind != "reasoning":
+            self._begin("reasoning")
+        if text:
+            self.events.append({"type": "reasoning_delta", "index": self._open, "text": text})
+
+    def begin_reasoning(self, part_id: str | None = None) -> None:
+        self._begin("reasoning", id=part_id)
+
+    def media(self, mime: str, base64: str) -> None:
+        self._begin("media", mime=mime)
+        self.events.append({"type": "media_delta", "index": self._open, "base64": base64})
+        self.close()
+
+    def refusal(self, text: str) -> None:
+        if text:
+            self.events.append({"type": "refusal_delta", "text": text})
+
+    def provider(self, provider: str, kind: str, data: Any) -> None:
+        self.close()
+        event = {"type": "provider_part", "index": self._next, "provider": provider, "kind": kind, "data": data}
+        self.events.append(event)
+        self._next += 1
+
+    def call_start(self, call_id: str, name: str, custom: bool = False) -> int:
+        self.close()
+        index = self._next
+        self._next += 1
+        self.calls += 1
+        event: Event = {"type": "tool_call_start", "index": index, "id": call_id, "name": name}
+        if custom:
+            event["kind"] = "custom"
+        self.events.append(event)
+        return index
+
+    def call_delta(self, index: int, arguments: str) -> None:
+        if arguments:
+            self.events.append({"type": "tool_call_delta", "index": index, "arguments": arguments})
+
+    def call_end(self, index: int, signature: str | None = None, extra: Any = None) -> None:
+        event: Event = {"type": "tool_call_end", "index": index}
+        if signature:
+            event["signature"] = signature
+        if extra:
+            event["extra"] = extra
+        self.events.append(event)
+
+    def usage(self, usage: dict[str, Any]) -> None:
+        self.events.append({"type": "usage", "usage": usage})
+
+
+class Decoder:
+    """The shape of one wire's decoder. ``chunk`` takes one streamed document, ``body`` a whole unstreamed one."""
+
+    provider: str
+
+    def __init__(self, provider: str, context: dict[str, Any] | None = None) -> None:
+        self.provider = provider
+        self.context = context or {}
+        self.parts = Parts()
+        self.finish: dict[str, Any] = {"type": "finish"}
+        self.meta: dict[str, Any] = {}
+        self.last_seen = False
+
+    def chunk(self, event: str, doc: Any) -> None:
+        raise NotImplementedError
+
+    def body(self, doc: Any) -> None:
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Close what is open; called once after the last document."""
+        self.parts.close()
+
+    def set_finish(self, raw: Any, table: dict[str, str]) -> None:
+        if raw is None:
+            return
+        self.finish["finish_reason_raw"] = raw
+        self.finish["finish_reason"] = table.get(str(raw), "other")
+
+    def settle(self) -> None:
+        """``tool_calls`` is the reason of a normal stop that asks for calls."""
+        if self.parts.calls and self.finish.get("finish_reason") == "stop":
+            self.finish["finish_reason"] = "tool_calls"
+
+
+def loads(text: str | bytes) -> Any:
+    """JSON of a provider, or a protocol error that says what came instead (shortened, without the content)."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        head = text[:1] if isinstance(text, str) else text[:1].decode("latin-1")
+        what = "HTML" if head == "<" else "text that is not JSON"
+        raise WireError("protocol", f"the provider answered with {what}") from problem
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def as_str(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def as_int(value: Any) -> int | None:
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def add(*values: Any) -> int | None:
+    """The sum of those that are known; None if none is."""
+    known = [number for number in map(as_int, values) if number is not None]
+    return sum(known) if known else None
+
+
+def without_none(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if item is not None}
+
+
+def split_data_url(url: str) -> tuple[str, str] | None:
+    """``(mime, base64)`` of a ``data:`` URL, None for any other."""
+    if not url.startswith("data:") or ";base64," not in url[:256]:
+        return None
+    head, data = url.split(",", 1)
+    return head[5:].split(";")[0] or "application/octet-stream", data
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
