@@ -1,0 +1,136 @@
+"""Measured records, their bars, and the table made of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured value beside the baseline of the same run; `ratio` is value / baseline."""
+
+    name: str
+    value: float
+    unit: str
+    baseline: float | None = None
+    ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What the issue asks of one record: of its ratio, or of its value where `absolute`."""
+
+    name: str
+    at_most: float | None = None
+    at_least: float | None = None
+    absolute: bool = False
+
+    def met(self, record: Record) -> bool:
+        seen = record.value if self.absolute else (record.ratio if record.ratio is not None else math.nan)
+        return (self.at_most is None or seen <= self.at_most) and (
+            self.at_least is None or seen >= self.at_least
+        )
+
+    def text(self, record: Record) -> str:
+        limit = self.at_most if self.at_most is not None else self.at_least
+        sign = "≤" if self.at_most is not None else "≥"
+        return f"{sign} {limit:g} {record.unit}" if self.absolute else f"{sign} {limit:g} ×"
+
+
+# The rows of design section 6 that concern the bridge, as the issue states them.
+BARS = [
+    Bar("hop.embedded_vs_http_fastapi.p50", at_most=0.5),
+    Bar("hop.embedded_vs_http_fastapi.rate", at_least=3.0),
+    Bar("chunk.crossing.wall", at_most=1.0, absolute=True),
+    *[Bar(f"call.rust_vs_litellm.{n}.p50", at_most=1.05) for n in (1, 8, 50)],
+    *[Bar(f"call.python_vs_litellm.{n}.p50", at_most=1.08) for n in (1, 8, 50)],
+    Bar("start.import_omni_bridge_over_bare", at_most=25.0, absolute=True),
+    Bar("cancel.rust.socket_closed.p99", at_most=50.0, absolute=True),
+    Bar("cancel.python.socket_closed.p99", at_most=50.0, absolute=True),
+]
+BAR_OF = {bar.name: bar for bar in BARS}
+
+
+class Records:
+    """Collects records in the order in which they were measured."""
+
+    def __init__(self) -> None:
+        self.all: list[Record] = []
+
+    def add(self, name: str, value: float, unit: str, baseline: float | None = None) -> Record:
+        ratio = None if not baseline else round(value / baseline, 4)
+        record = Record(name, rounded(value), unit, None if baseline is None else rounded(baseline), ratio)
+        self.all.append(record)
+        return record
+
+    def write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([asdict(r) for r in self.all], indent=1, ensure_ascii=False) + "\n")
+
+
+def read(path: Path) -> list[Record]:
+    return [Record(**document) for document in json.loads(path.read_text())]
+
+
+def rounded(value: float) -> float:
+    """Four significant digits: more is noise on a machine of two cores."""
+    return float(f"{value:.4g}")
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return ""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def verdict(record: Record) -> tuple[str, str]:
+    bar = BAR_OF.get(record.name)
+    return ("", "") if bar is None else (bar.text(record), "met" if bar.met(record) else "MISSED")
+
+
+HEAD = ("measured", "value", "baseline", "ratio", "bar", "")
+
+
+def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
+    return [
+        (
+            r.name,
+            f"{number(r.value)} {r.unit}",
+            "" if r.baseline is None else f"{number(r.baseline)} {r.unit}",
+            "" if r.ratio is None else f"{r.ratio:.3g} ×",
+            *verdict(r),
+        )
+        for r in records
+    ]
+
+
+def table(records: Iterable[Record]) -> str:
+    """For a terminal: columns as wide as they need to be."""
+    return aligned([HEAD, *rows(records)])
+
+
+def aligned(lines: list[tuple[str, ...]]) -> str:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
+    align: list[Callable[[str, int], str]] = [str.ljust, *[str.rjust] * 4, str.ljust]
+    return "\n".join(
+        "  ".join(put(cell, width) for put, cell, width in zip(align, line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def markdown(records: Iterable[Record]) -> str:
+    """For README.md: the same rows."""
+    lines = ["| " + " | ".join(HEAD) + " |", "|---|--:|--:|--:|--:|---|"]
+    lines += ["| `" + row[0] + "` | " + " | ".join(row[1:]) + " |" for row in rows(records)]
+    return "\n".join(lines)
