@@ -47,7 +47,10 @@ pub struct Steps {
 impl Steps {
     /// `steps`, which `canceller` stops and which stop their call themselves when dropped.
     pub fn new(steps: impl Stream<Item = Step> + Send + 'static, canceller: Canceller) -> Self {
-        Self { steps: Box::pin(steps), canceller }
+        Self {
+            steps: Box::pin(steps),
+            canceller,
+        }
     }
 
     /// A try that failed before it began.

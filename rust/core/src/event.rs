@@ -9,7 +9,10 @@ use serde_json::Value;
 /// The last event is exactly one of `done`, `error` and `cancelled`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the fields are the contract's words; each variant says what it means")]
+#[allow(
+    missing_docs,
+    reason = "the fields are the contract's words; each variant says what it means"
+)]
 pub enum Event {
     /// The provider has begun to answer.
     Start {
@@ -90,7 +93,12 @@ pub enum Event {
         signature: Option<String>,
     },
     /// Another model goes on; the parts named in `discarded` do not count any more.
-    Fallback { from: String, to: String, error: Error, discarded: Vec<u32> },
+    Fallback {
+        from: String,
+        to: String,
+        error: Error,
+        discarded: Vec<u32>,
+    },
     /// What the call has consumed so far; the last one counts.
     Usage { usage: Usage },
     /// The whole answer.
@@ -98,15 +106,35 @@ pub enum Event {
     /// The call failed; `reply` holds what had come.
     Error { error: Error, reply: Box<Reply> },
     /// The caller cancelled; `reply` holds what had come, `closed_ms` how long the socket took to close.
-    Cancelled { reply: Box<Reply>, closed_ms: Option<u64> },
+    Cancelled {
+        reply: Box<Reply>,
+        closed_ms: Option<u64>,
+    },
 }
 
 impl Event {
     /// Every `type`, in the order of the contract.
     pub const TYPES: &'static [&'static str] = &[
-        "start", "text_start", "text_delta", "text_end", "refusal_delta", "reasoning_start", "reasoning_delta",
-        "reasoning_end", "tool_call_start", "tool_call_delta", "tool_call_end", "media_start", "media_delta",
-        "media_end", "provider_part", "fallback", "usage", "done", "error", "cancelled",
+        "start",
+        "text_start",
+        "text_delta",
+        "text_end",
+        "refusal_delta",
+        "reasoning_start",
+        "reasoning_delta",
+        "reasoning_end",
+        "tool_call_start",
+        "tool_call_delta",
+        "tool_call_end",
+        "media_start",
+        "media_delta",
+        "media_end",
+        "provider_part",
+        "fallback",
+        "usage",
+        "done",
+        "error",
+        "cancelled",
     ];
 
     /// The `type` of this event.
@@ -137,7 +165,10 @@ impl Event {
 
     /// Whether nothing can follow this event.
     pub const fn is_last(&self) -> bool {
-        matches!(self, Event::Done { .. } | Event::Error { .. } | Event::Cancelled { .. })
+        matches!(
+            self,
+            Event::Done { .. } | Event::Error { .. } | Event::Cancelled { .. }
+        )
     }
 }
 

@@ -1,20 +1,38 @@
 //! The pure fold: events in, reply out. The one place that builds a reply.
 
+use crate::Object;
 use crate::event::{Event, Finish};
 use crate::message::{Content, Message, Part, Role};
 use crate::reply::{Attempt, Engine, FinishReason, Reply, Usage};
 use crate::tool::{Custom, Function, ToolCall};
-use crate::Object;
 use serde_json::Value;
 
 /// A part as it grows.
 #[derive(Clone, Debug)]
 enum Slot {
-    Text { text: String, annotations: Option<Vec<Value>>, signature: Option<String> },
-    Reasoning { id: Option<String>, text: String, signature: Option<String>, encrypted: Option<String> },
+    Text {
+        text: String,
+        annotations: Option<Vec<Value>>,
+        signature: Option<String>,
+    },
+    Reasoning {
+        id: Option<String>,
+        text: String,
+        signature: Option<String>,
+        encrypted: Option<String>,
+    },
     ToolCall(ToolCall),
-    Media { mime: String, base64: String, signature: Option<String> },
-    Provider { provider: String, kind: String, data: Value, signature: Option<String> },
+    Media {
+        mime: String,
+        base64: String,
+        signature: Option<String>,
+    },
+    Provider {
+        provider: String,
+        kind: String,
+        data: Value,
+        signature: Option<String>,
+    },
 }
 
 /// Folds the events of one answer into its reply. Each event costs the same however long the answer is.
@@ -39,7 +57,13 @@ impl Fold {
     /// Takes one event. Events that name a part that never began begin it: a fold loses no text.
     pub fn push(&mut self, event: &Event) {
         match event {
-            Event::Start { id, request_id, model, provider, engine } => {
+            Event::Start {
+                id,
+                request_id,
+                model,
+                provider,
+                engine,
+            } => {
                 self.id.clone_from(id);
                 self.request_id.clone_from(request_id);
                 self.model = Some(model.clone());
@@ -52,8 +76,17 @@ impl Fold {
                     whole.push_str(text);
                 }
             }
-            Event::TextEnd { index, annotations: a, signature: s } => {
-                if let Slot::Text { annotations, signature, .. } = self.text(*index) {
+            Event::TextEnd {
+                index,
+                annotations: a,
+                signature: s,
+            } => {
+                if let Slot::Text {
+                    annotations,
+                    signature,
+                    ..
+                } = self.text(*index)
+                {
                     annotations.clone_from(a);
                     signature.clone_from(s);
                 }
@@ -69,13 +102,25 @@ impl Fold {
                     whole.push_str(text);
                 }
             }
-            Event::ReasoningEnd { index, signature: s, encrypted: e } => {
-                if let Slot::Reasoning { signature, encrypted, .. } = self.reasoning(*index) {
+            Event::ReasoningEnd {
+                index,
+                signature: s,
+                encrypted: e,
+            } => {
+                if let Slot::Reasoning {
+                    signature, encrypted, ..
+                } = self.reasoning(*index)
+                {
                     signature.clone_from(s);
                     encrypted.clone_from(e);
                 }
             }
-            Event::ToolCallStart { index, id, name, kind } => {
+            Event::ToolCallStart {
+                index,
+                id,
+                name,
+                kind,
+            } => {
                 let custom = kind.as_deref() == Some("custom");
                 let call = self.call(*index, custom);
                 call.id.clone_from(id);
@@ -94,7 +139,11 @@ impl Fold {
                     custom.input.push_str(arguments);
                 }
             }
-            Event::ToolCallEnd { index, signature, extra } => {
+            Event::ToolCallEnd {
+                index,
+                signature,
+                extra,
+            } => {
                 let call = self.call(*index, false);
                 call.signature.clone_from(signature);
                 call.extra.clone_from(extra);
@@ -114,7 +163,13 @@ impl Fold {
                     signature.clone_from(s);
                 }
             }
-            Event::ProviderPart { index, provider, kind, data, signature } => {
+            Event::ProviderPart {
+                index,
+                provider,
+                kind,
+                data,
+                signature,
+            } => {
                 *self.slot(*index, || Slot::Provider {
                     provider: String::new(),
                     kind: String::new(),
@@ -168,38 +223,89 @@ impl Fold {
         let mut parts = Vec::new();
         let mut tool_calls = Vec::new();
         let calls_last = {
-            let first_call = self.slots.iter().position(|(_, slot)| matches!(slot, Slot::ToolCall(_)));
-            first_call.is_none_or(|first| self.slots[first..].iter().all(|(_, slot)| matches!(slot, Slot::ToolCall(_))))
+            let first_call = self
+                .slots
+                .iter()
+                .position(|(_, slot)| matches!(slot, Slot::ToolCall(_)));
+            first_call.is_none_or(|first| {
+                self.slots[first..]
+                    .iter()
+                    .all(|(_, slot)| matches!(slot, Slot::ToolCall(_)))
+            })
         };
         for (_, slot) in self.slots {
             match slot {
-                Slot::Text { text, annotations, signature } => {
+                Slot::Text {
+                    text,
+                    annotations,
+                    signature,
+                } => {
                     content.push_str(&text);
                     if !text.is_empty() || annotations.is_some() || signature.is_some() {
-                        parts.push(Part::Text { text, annotations, signature, other: Object::new() });
+                        parts.push(Part::Text {
+                            text,
+                            annotations,
+                            signature,
+                            other: Object::new(),
+                        });
                     }
                 }
-                Slot::Reasoning { id, text, signature, encrypted } => {
-                    let part = Part::Reasoning { text, encrypted, id, signature, other: Object::new() };
+                Slot::Reasoning {
+                    id,
+                    text,
+                    signature,
+                    encrypted,
+                } => {
+                    let part = Part::Reasoning {
+                        text,
+                        encrypted,
+                        id,
+                        signature,
+                        other: Object::new(),
+                    };
                     reasoning.push(part.clone());
                     parts.push(part);
                 }
                 Slot::ToolCall(call) => {
                     if !calls_last {
-                        parts.push(Part::ToolCall { id: call.id.clone(), other: Object::new() });
+                        parts.push(Part::ToolCall {
+                            id: call.id.clone(),
+                            other: Object::new(),
+                        });
                     }
                     tool_calls.push(call);
                 }
-                Slot::Media { mime, base64, signature } => parts.push(media_part(&mime, base64, signature)),
-                Slot::Provider { provider, kind, data, signature } => {
-                    parts.push(Part::Provider { provider, kind, data, signature, other: Object::new() });
+                Slot::Media {
+                    mime,
+                    base64,
+                    signature,
+                } => parts.push(media_part(&mime, base64, signature)),
+                Slot::Provider {
+                    provider,
+                    kind,
+                    data,
+                    signature,
+                } => {
+                    parts.push(Part::Provider {
+                        provider,
+                        kind,
+                        data,
+                        signature,
+                        other: Object::new(),
+                    });
                 }
             }
         }
         let mut message = Message::new(Role::Assistant, "");
         message.content = match parts.as_slice() {
             [] => Some(Content::Text(String::new())),
-            [Part::Text { annotations: None, signature: None, .. }] => Some(Content::Text(content.clone())),
+            [
+                Part::Text {
+                    annotations: None,
+                    signature: None,
+                    ..
+                },
+            ] => Some(Content::Text(content.clone())),
             _ => Some(Content::Parts(parts)),
         };
         message.refusal.clone_from(&self.refusal);
@@ -239,15 +345,28 @@ impl Fold {
     }
 
     fn text(&mut self, index: u32) -> &mut Slot {
-        self.slot(index, || Slot::Text { text: String::new(), annotations: None, signature: None })
+        self.slot(index, || Slot::Text {
+            text: String::new(),
+            annotations: None,
+            signature: None,
+        })
     }
 
     fn reasoning(&mut self, index: u32) -> &mut Slot {
-        self.slot(index, || Slot::Reasoning { id: None, text: String::new(), signature: None, encrypted: None })
+        self.slot(index, || Slot::Reasoning {
+            id: None,
+            text: String::new(),
+            signature: None,
+            encrypted: None,
+        })
     }
 
     fn media(&mut self, index: u32) -> &mut Slot {
-        self.slot(index, || Slot::Media { mime: String::new(), base64: String::new(), signature: None })
+        self.slot(index, || Slot::Media {
+            mime: String::new(),
+            base64: String::new(),
+            signature: None,
+        })
     }
 
     fn call(&mut self, index: u32, custom: bool) -> &mut ToolCall {
@@ -281,12 +400,25 @@ fn media_part(mime: &str, base64: String, signature: Option<String>) -> Part {
     }
     if mime.starts_with("image/") {
         let url = format!("data:{mime};base64,{base64}");
-        return Part::ImageUrl { image_url: serde_json::json!({ "url": url }), other };
+        return Part::ImageUrl {
+            image_url: serde_json::json!({ "url": url }),
+            other,
+        };
     }
     if let Some(format) = mime.strip_prefix("audio/") {
-        return Part::InputAudio { input_audio: serde_json::json!({ "data": base64, "format": format }), other };
+        return Part::InputAudio {
+            input_audio: serde_json::json!({ "data": base64, "format": format }),
+            other,
+        };
     }
-    let mime = if mime.is_empty() { "application/octet-stream" } else { mime };
+    let mime = if mime.is_empty() {
+        "application/octet-stream"
+    } else {
+        mime
+    };
     let data = format!("data:{mime};base64,{base64}");
-    Part::File { file: serde_json::json!({ "file_data": data, "format": mime }), other }
+    Part::File {
+        file: serde_json::json!({ "file_data": data, "format": mime }),
+        other,
+    }
 }

@@ -24,7 +24,13 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of the contract.
-    pub const ALL: &'static [Role] = &[Role::System, Role::Developer, Role::User, Role::Assistant, Role::Tool];
+    pub const ALL: &'static [Role] = &[
+        Role::System,
+        Role::Developer,
+        Role::User,
+        Role::Assistant,
+        Role::Tool,
+    ];
 
     /// The name in JSON.
     pub const fn name(self) -> &'static str {
@@ -180,16 +186,28 @@ pub enum Part {
 impl Part {
     /// Plain text.
     pub fn text(text: impl Into<String>) -> Self {
-        Part::Text { text: text.into(), annotations: None, signature: None, other: Object::new() }
+        Part::Text {
+            text: text.into(),
+            annotations: None,
+            signature: None,
+            other: Object::new(),
+        }
     }
 }
 
 fn take<T: de::DeserializeOwned, E: de::Error>(object: &mut Object, kind: &str, key: &str) -> Result<T, E> {
-    let value = object.remove(key).ok_or_else(|| E::custom(format!("a part of type \"{kind}\" needs the key \"{key}\"")))?;
-    serde_json::from_value(value).map_err(|error| E::custom(format!("in a part of type \"{kind}\", \"{key}\": {error}")))
+    let value = object
+        .remove(key)
+        .ok_or_else(|| E::custom(format!("a part of type \"{kind}\" needs the key \"{key}\"")))?;
+    serde_json::from_value(value)
+        .map_err(|error| E::custom(format!("in a part of type \"{kind}\", \"{key}\": {error}")))
 }
 
-fn maybe<T: de::DeserializeOwned, E: de::Error>(object: &mut Object, kind: &str, key: &str) -> Result<Option<T>, E> {
+fn maybe<T: de::DeserializeOwned, E: de::Error>(
+    object: &mut Object,
+    kind: &str,
+    key: &str,
+) -> Result<Option<T>, E> {
     match object.remove(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => serde_json::from_value(value)
@@ -219,7 +237,10 @@ fn part_from<E: de::Error>(mut object: Object) -> Result<Part, E> {
         Some(Value::String(kind)) => kind.clone(),
         _ => return Err(E::custom("a part needs a \"type\"")),
     };
-    let known = matches!(kind.as_str(), "text" | "image_url" | "input_audio" | "file" | "reasoning" | "provider" | "tool_call");
+    let known = matches!(
+        kind.as_str(),
+        "text" | "image_url" | "input_audio" | "file" | "reasoning" | "provider" | "tool_call"
+    );
     if !known {
         return Ok(Part::Unknown(object));
     }
@@ -233,9 +254,18 @@ fn part_from<E: de::Error>(mut object: Object) -> Result<Part, E> {
             signature: maybe(from, &kind, "signature")?,
             other: object,
         },
-        "image_url" => Part::ImageUrl { image_url: take(from, &kind, "image_url")?, other: object },
-        "input_audio" => Part::InputAudio { input_audio: take(from, &kind, "input_audio")?, other: object },
-        "file" => Part::File { file: take(from, &kind, "file")?, other: object },
+        "image_url" => Part::ImageUrl {
+            image_url: take(from, &kind, "image_url")?,
+            other: object,
+        },
+        "input_audio" => Part::InputAudio {
+            input_audio: take(from, &kind, "input_audio")?,
+            other: object,
+        },
+        "file" => Part::File {
+            file: take(from, &kind, "file")?,
+            other: object,
+        },
         "reasoning" => Part::Reasoning {
             text: maybe(from, &kind, "text")?.unwrap_or_default(),
             encrypted: maybe(from, &kind, "encrypted")?,
@@ -250,7 +280,10 @@ fn part_from<E: de::Error>(mut object: Object) -> Result<Part, E> {
             signature: maybe(from, &kind, "signature")?,
             other: object,
         },
-        _ => Part::ToolCall { id: take(from, &kind, "id")?, other: object },
+        _ => Part::ToolCall {
+            id: take(from, &kind, "id")?,
+            other: object,
+        },
     };
     Ok(part)
 }
@@ -322,6 +355,9 @@ impl Message {
 
     /// The result of the call `tool_call_id`.
     pub fn tool(tool_call_id: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { tool_call_id: Some(tool_call_id.into()), ..Self::new(Role::Tool, text) }
+        Self {
+            tool_call_id: Some(tool_call_id.into()),
+            ..Self::new(Role::Tool, text)
+        }
     }
 }

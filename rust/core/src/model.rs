@@ -26,8 +26,14 @@ impl<'a> ModelId<'a> {
     /// Splits at the first slash.
     pub fn parse(id: &'a str) -> Self {
         match id.split_once('/') {
-            Some((provider, model)) if !provider.is_empty() && !model.is_empty() => Self { provider: Some(provider), model },
-            _ => Self { provider: None, model: id },
+            Some((provider, model)) if !provider.is_empty() && !model.is_empty() => Self {
+                provider: Some(provider),
+                model,
+            },
+            _ => Self {
+                provider: None,
+                model: id,
+            },
         }
     }
 }
@@ -103,7 +109,11 @@ pub struct ChatStream {
 impl ChatStream {
     /// A stream of `events`, which `canceller` stops. `events` must itself stop its call when it is dropped.
     pub fn new(events: impl Stream<Item = Event> + Send + 'static, canceller: Canceller) -> Self {
-        Self { events: Box::pin(events), canceller, ended: false }
+        Self {
+            events: Box::pin(events),
+            canceller,
+            ended: false,
+        }
     }
 
     /// Asks the call to stop. The events that follow end in `cancelled`.
@@ -130,7 +140,9 @@ impl ChatStream {
             match event {
                 Event::Done { reply } => return Ok(*reply),
                 Event::Error { error, .. } => return Err(error),
-                Event::Cancelled { .. } => return Err(Error::new(crate::Code::Cancelled, "the call was cancelled")),
+                Event::Cancelled { .. } => {
+                    return Err(Error::new(crate::Code::Cancelled, "the call was cancelled"));
+                }
                 _ => {}
             }
         }
@@ -155,6 +167,8 @@ impl Stream for ChatStream {
 
 impl std::fmt::Debug for ChatStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChatStream").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("ChatStream")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }

@@ -170,7 +170,11 @@ pub enum Stop {
 impl Request {
     /// A request of `model` with `messages` and nothing else.
     pub fn new(model: impl Into<String>, messages: Vec<Message>) -> Self {
-        Self { model: model.into(), messages, ..Self::default() }
+        Self {
+            model: model.into(),
+            messages,
+            ..Self::default()
+        }
     }
 
     /// Reads a request from JSON text and checks it.
@@ -186,13 +190,21 @@ impl Request {
     /// Checks what types alone do not say.
     pub fn check(&self) -> Result<()> {
         if self.model.trim().is_empty() {
-            return Err(Error::invalid("model: give the model as \"provider/model\", for example \"openai/gpt-5\""));
+            return Err(Error::invalid(
+                "model: give the model as \"provider/model\", for example \"openai/gpt-5\"",
+            ));
         }
         if self.messages.is_empty() {
-            return Err(Error::invalid("messages: at least one message is needed, for example [{\"role\": \"user\", \"content\": \"Hello\"}]"));
+            return Err(Error::invalid(
+                "messages: at least one message is needed, for example [{\"role\": \"user\", \"content\": \"Hello\"}]",
+            ));
         }
         if self.n.is_some_and(|n| n != 1) {
-            return Err(Error::new(crate::Code::Unsupported, "n: only 1 answer a call is supported; make several calls").for_model(&self.model));
+            return Err(Error::new(
+                crate::Code::Unsupported,
+                "n: only 1 answer a call is supported; make several calls",
+            )
+            .for_model(&self.model));
         }
         Ok(())
     }
@@ -212,7 +224,9 @@ fn explain(text: &[u8], error: &serde_json::Error) -> Error {
                 .filter(|(distance, field)| *distance <= 1 + field.len() / 4);
             return Error::invalid(match near {
                 Some((_, field)) => format!("{key}: no such field; did you mean \"{field}\"?"),
-                None => format!("{key}: no such field; what is meant for one provider goes into \"provider_options\""),
+                None => format!(
+                    "{key}: no such field; what is meant for one provider goes into \"provider_options\""
+                ),
             });
         }
     }
