@@ -7,21 +7,25 @@ received where we know the wire (so that nothing is lost), and from its own chun
 from __future__ import annotations
 
 import asyncio
-import contextvars
+import contextlib
 import os
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from ._litellm_errors import build, by_class, chain, classify
 from ._litellm_errors import request_id as header_request_id
-from ._translate import Answer, decoder_for, request_kwargs
+from ._translate import Answer, UnknownWire, looks_textual, request_kwargs, wire_of_path
+from ._translate_chunks import ChunkDecoder
 from ._translate_parts import WireError
-from .errors import InvalidRequestError, OmniError
+from .errors import OmniError
 
 CLOSE_SECONDS = 2.0
 """How long closing an answer may take before it is left to the garbage collector."""
+
+
+DRAIN_SECONDS = 0.05
+"""How long to wait for the end of a connection whose answer is whole, so that it can be used again."""
 
 
 class Sink(Protocol):
@@ -72,7 +76,35 @@ def _load() -> Any:
     litellm.num_retries = 0
     litellm.drop_params = True
     http.hook_async(aiohttp_transport.LiteLLMAiohttpTransport)
+    _mend(litellm, http)
     return litellm
+
+
+def _mend(litellm: Any, http: Any) -> None:
+    """What LiteLLM does for every call and we do without, and where its defaults lose something."""
+    from litellm import utils
+
+    known = utils.supports_native_streaming
+
+    def supports_native_streaming(model: str, custom_llm_provider: str | None = None) -> bool:
+        # LiteLLM says no for a responses model that its catalogue lacks, and then makes up a stream.
+        if known(model, custom_llm_provider):
+            return True
+        try:
+            litellm.get_model_info(model=model, custom_llm_provider=custom_llm_provider)
+        except Exception:
+            return True
+        return False
+
+    utils.supports_native_streaming = supports_native_streaming
+    logged = utils._dispatch_success_logging
+
+    def dispatch(*args: Any, **kwargs: Any) -> None:
+        # Callbacks are off for our calls: a background task for each would only cost time and memory.
+        if http.CURRENT.get() is None:
+            logged(*args, **kwargs)
+
+    utils._dispatch_success_logging = dispatch
 
 
 async def _ready() -> Any:
@@ -80,6 +112,29 @@ async def _ready() -> Any:
     if _loaded is not None:
         return _loaded
     return await asyncio.get_running_loop().run_in_executor(None, _litellm)
+
+
+_session: Any = None
+
+
+def _shared_session() -> Any:
+    """One pool of connections for all of LiteLLM's clients: it makes a client per key and address."""
+    global _session
+    loop = asyncio.get_running_loop()
+    if _session is None or _session.closed or _session._loop is not loop:
+        import aiohttp
+
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=60, ttl_dns_cache=60)
+        _session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    return _session
+
+
+async def aclose() -> None:
+    """Close the pool of connections; on the loop that the calls ran on."""
+    global _session
+    session, _session = _session, None
+    if session is not None and session._loop is asyncio.get_running_loop():
+        await session.close()
 
 
 class _Call:
@@ -93,6 +148,8 @@ class _Call:
         self.sink = sink
         self.model: str = self.request["model"]
         self.provider = self.model.split("/", 1)[0]
+        self.format_tool = bool(self.request.get("response_format"))
+        self.driven = False
 
     async def run(self) -> None:
         from . import _litellm_http as http
@@ -104,37 +161,96 @@ class _Call:
             kwargs = request_kwargs(self.request, self.provider)
             kwargs["num_retries"] = 0
             kwargs["max_retries"] = 0
+            kwargs["shared_session"] = _shared_session()
             if self.stream:
                 kwargs["stream"] = True
                 kwargs["stream_options"] = {"include_usage": True}
-            result = await self.litellm.acompletion(**kwargs)
-            if self.stream and getattr(result, "completion_stream", result) is None:
-                await result.fetch_stream()
-            await self._read(exchange, result)
+            try:
+                result = await self.litellm.acompletion(**kwargs)
+                if self.stream and getattr(result, "completion_stream", result) is None:
+                    await result.fetch_stream()
+            except Exception:
+                # LiteLLM may fail to read an answer that we can.
+                if not await self._read(exchange, None):
+                    raise
+            else:
+                if not await self._read(exchange, result):
+                    await self._drive(exchange, result)
         except OmniError:
             raise
         except Exception as problem:
             raise self._error(problem, exchange) from problem
         finally:
             http.CURRENT.reset(token)
-            await exchange.close(CLOSE_SECONDS)
+            await self._close(exchange, result)
 
-    async def _read(self, exchange: Any, result: Any) -> None:
-        decoder = decoder_for(exchange.url.path, self.provider, {}) if exchange.url is not None else None
-        if decoder is None or exchange.stream is None:
-            raise InvalidRequestError("this wire is not read yet", provider=self.provider, model=self.model)
-        answer = Answer(decoder)
-        started = False
+    async def _close(self, exchange: Any, result: Any) -> None:
+        await exchange.close(CLOSE_SECONDS)
+        if result is not None and self.driven:
+            closing = getattr(result, "aclose", None)
+            if closing is not None:
+                with contextlib.suppress(Exception, asyncio.CancelledError):
+                    await asyncio.wait_for(closing(), CLOSE_SECONDS)
+
+    async def _read(self, exchange: Any, result: Any) -> bool:
+        """Read the answer from its bytes. False, with nothing emitted, if it is of a wire that we do not know."""
+        stream = exchange.stream
+        if stream is None or not 200 <= exchange.status < 300:
+            return False
+        wire = wire_of_path(exchange.url.path)
+        if wire is None and not looks_textual(await stream.peek(), exchange.headers.get("content-type", "")):
+            return False
+        answer = Answer(wire, self.provider, {"format_tool": self.format_tool})
         emit, drain = self.sink.emit, self.sink.drain
-        async for chunk in exchange.stream.read_on():
-            events = answer.feed(chunk)
-            if not started:
-                started = True
-                emit(self._start(exchange, decoder))
-            for event in events:
-                if emit(event):
-                    await drain()
-        for event in answer.end():
+        started = False
+        try:
+            async for chunk in stream.read_on(keep=wire is None):
+                events = answer.feed(chunk)
+                if not started and answer.decoder is not None:
+                    started = True
+                    emit(self._start(exchange, answer.decoder))
+                for event in events:
+                    if emit(event):
+                        await drain()
+                if answer.decoder is not None and answer.decoder.last_seen:
+                    break
+            events = answer.end()
+        except UnknownWire:
+            return False
+        assert answer.decoder is not None
+        if not started:
+            emit(self._start(exchange, answer.decoder))
+        for event in events:
+            if emit(event):
+                await drain()
+        finish = answer.decoder.finish
+        finish.setdefault("request_id", header_request_id(exchange.headers))
+        emit({key: value for key, value in finish.items() if value is not None})
+        if not stream.ended:
+            await stream.drain(DRAIN_SECONDS)
+        return True
+
+    async def _drive(self, exchange: Any, result: Any) -> None:
+        """Read the answer from LiteLLM's own response or chunks."""
+        self.driven = True
+        decoder = ChunkDecoder(self.provider, {})
+        emit, drain = self.sink.emit, self.sink.drain
+        started = False
+        if hasattr(result, "__aiter__"):
+            async for chunk in result:
+                decoder.chunk("", chunk.model_dump(exclude_none=True))
+                if not started:
+                    started = True
+                    emit(self._start(exchange, decoder))
+                for event in decoder.parts.take():
+                    if emit(event):
+                        await drain()
+        else:
+            decoder.body(result.model_dump(exclude_none=True))
+        decoder.end()
+        if not started:
+            emit(self._start(exchange, decoder))
+        for event in decoder.parts.take():
             if emit(event):
                 await drain()
         finish = decoder.finish

@@ -8,6 +8,7 @@ as its bytes arrive (so that nothing which LiteLLM's own decoder drops is lost).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -28,6 +29,7 @@ class Recorded(httpx.AsyncByteStream):
         self._iterator: AsyncIterator[bytes] | None = None
         self._decoder = _decoder(encoding)
         self.seen: list[bytes] = []
+        self._peeked: list[bytes] = []
         self.ended = False
         self.failure: BaseException | None = None
 
@@ -44,28 +46,52 @@ class Recorded(httpx.AsyncByteStream):
             raise
         return self._decoder.decompress(chunk) if self._decoder is not None else chunk
 
+    async def peek(self) -> bytes:
+        """What has come so far, or else the first piece; both readers still get it. b"" at the end."""
+        if self.seen or self._peeked:
+            return b"".join(self.seen or self._peeked)
+        if not self.ended:
+            try:
+                self._peeked.append(await self._next())
+            except StopAsyncIteration:
+                return b""
+        return b"".join(self._peeked)
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
             try:
-                chunk = await self._next()
+                chunk = self._peeked.pop(0) if self._peeked else await self._next()
             except StopAsyncIteration:
                 return
             self.seen.append(chunk)
             yield chunk
 
-    async def read_on(self) -> AsyncIterator[bytes]:
-        """What LiteLLM took already, then the rest from the socket; nothing is kept."""
-        taken, self.seen = self.seen, []
-        for chunk in taken:
+    async def read_on(self, keep: bool = False) -> AsyncIterator[bytes]:
+        """What LiteLLM took already, then the rest from the socket. With ``keep`` LiteLLM still gets the rest."""
+        taken, peeked = self.seen, self._peeked
+        self.seen = []
+        if not keep:
+            self._peeked = []
+        for chunk in (*taken, *peeked):
             yield chunk
-        if self.ended:
-            return
-        while True:
+        while not self.ended:
             try:
                 chunk = await self._next()
             except StopAsyncIteration:
                 return
+            if keep:
+                self._peeked.append(chunk)
             yield chunk
+
+    async def drain(self, seconds: float) -> None:
+        """Read to the end and drop it, for at most ``seconds``: a connection read to its end can be used again."""
+        async def rest() -> None:
+            with contextlib.suppress(Exception):
+                async for _ in self.read_on():
+                    pass
+
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(rest(), seconds)
 
     def body(self) -> bytes:
         return b"".join(self.seen)

@@ -51,24 +51,57 @@ def request_kwargs(request: dict[str, Any], provider: str) -> dict[str, Any]:
     return kwargs
 
 
-def decoder_for(path: str, provider: str, context: dict[str, Any]) -> Decoder | None:
-    """The decoder of the wire that a request path names, None for wires that LiteLLM alone reads."""
+WIRES: dict[str, type[Decoder]] = {
+    "openai_chat": ChatDecoder,
+    "anthropic": MessagesDecoder,
+    "gemini": GenerateDecoder,
+    "openai_responses": ResponsesDecoder,
+}
+
+
+def wire_of_path(path: str) -> str | None:
+    """The wire that a request path names, None for one that we do not know by its path."""
     if path.endswith("/chat/completions"):
-        return ChatDecoder(provider, context)
+        return "openai_chat"
     if path.endswith("/messages"):
-        return MessagesDecoder(provider, context)
+        return "anthropic"
     if path.endswith((":generateContent", ":streamGenerateContent")):
-        return GenerateDecoder(provider, context)
+        return "gemini"
     if path.endswith("/responses"):
-        return ResponsesDecoder(provider, context)
+        return "openai_responses"
+    return None
+
+
+def wire_of_document(doc: Any) -> str | None:
+    """The wire that an answer's first document shows, None if it does not show one."""
+    if isinstance(doc, list) and doc:
+        doc = doc[0]
+    if not isinstance(doc, dict):
+        return None
+    kind = doc.get("type")
+    if isinstance(doc.get("choices"), list):
+        return "openai_chat"
+    if kind in ("message_start", "content_block_start", "ping") or (kind == "message" and "content" in doc):
+        return "anthropic"
+    if "candidates" in doc or "usageMetadata" in doc or "promptFeedback" in doc:
+        return "gemini"
+    if (isinstance(kind, str) and kind.startswith("response.")) or doc.get("object") == "response":
+        return "openai_responses"
     return None
 
 
 class Answer:
-    """Feeds the bytes of one answer, streamed or not, to its wire's decoder."""
+    """Feeds the bytes of one answer, streamed or not, to the decoder of its wire.
 
-    def __init__(self, decoder: Decoder) -> None:
-        self.decoder = decoder
+    The wire is what the first document shows, else what the request's path named; `decoder` is None until the first
+    document came. An answer of a wire that we do not know raises `UnknownWire` before any event.
+    """
+
+    def __init__(self, wire: str | None, provider: str, context: dict[str, Any]) -> None:
+        self.decoder: Decoder | None = None
+        self._wire = wire
+        self._provider = provider
+        self._context = context
         self._sse: Sse | None = None
         self._whole: list[bytes] = []
         self._kind = ""
@@ -93,26 +126,50 @@ class Answer:
             return []
         return self._events(self._sse.feed(chunk))
 
+    def _choose(self, doc: Any) -> Decoder:
+        wire = wire_of_document(doc) or self._wire
+        if wire is None:
+            raise UnknownWire
+        self.decoder = WIRES[wire](self._provider, self._context)
+        return self.decoder
+
     def _events(self, documents: list[tuple[str, str]]) -> list[dict[str, Any]]:
         decoder = self.decoder
         for event, data in documents:
             if data[:1] == "{":
-                decoder.chunk(event, loads(data))
+                doc = loads(data)
             elif data.strip() == "[DONE]":
-                decoder.chunk(event, "[DONE]")
+                doc = "[DONE]"
             elif data.strip():
-                decoder.chunk(event, loads(data))
-        return decoder.parts.take()
+                doc = loads(data)
+            else:
+                continue
+            if decoder is None:
+                decoder = self._choose(doc)
+            decoder.chunk(event, doc)
+        return decoder.parts.take() if decoder is not None else []
 
     def end(self) -> list[dict[str, Any]]:
         """After the last byte; raises `WireError` for an answer that is not whole."""
         if self._sse is not None:
-            if self._sse.torn and not self.decoder.last_seen:
+            if self._sse.torn and not (self.decoder and self.decoder.last_seen):
                 raise WireError("protocol", "the provider's stream was cut in the middle of an event")
             self._events(self._sse.close())
         elif self._kind == "json":
-            self.decoder.body(loads(b"".join(self._whole)))
-        else:
+            doc = loads(b"".join(self._whole))
+            self._choose(doc).body(doc)
+        if self.decoder is None:
             raise WireError("protocol", "the provider's answer is empty")
         self.decoder.end()
         return self.decoder.parts.take()
+
+
+def looks_textual(head: bytes, content_type: str) -> bool:
+    """Whether an answer of unknown path may be JSON or server-sent events."""
+    if content_type.startswith(("application/vnd.amazon.eventstream", "application/x-ndjson")):
+        return False
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b"d", b"e", b":", b"i", b"")
+
+
+class UnknownWire(Exception):
+    """The answer is of a wire that LiteLLM alone reads."""

@@ -85,7 +85,7 @@ class GenerateDecoder(Decoder):
                 self.meta[ours] = self.finish[ours] = doc[theirs]
         usage = doc.get("usageMetadata")
         if isinstance(usage, dict):
-            self._usage = {**(self._usage or {}), **usage}
+            self._usage = usage  # cumulative: the last one counts
             tier = usage.get("serviceTier")
             if isinstance(tier, str):
                 self.finish["service_tier"] = tier
@@ -179,8 +179,8 @@ def read_usage(usage: dict[str, Any]) -> dict[str, Any]:
     incoming = add(usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount"))
     outgoing = add(usage.get("candidatesTokenCount"), usage.get("thoughtsTokenCount"))
     total = as_int(usage.get("totalTokenCount"))
-    if incoming is not None and outgoing is None:
-        outgoing = 0  # Gemini leaves out counts that are 0, and says how many tokens came in
+    if usage:  # Gemini leaves out the counts that are 0
+        incoming, outgoing = incoming or 0, outgoing or 0
     if incoming is not None:
         out["input_tokens"] = incoming
     if outgoing is not None:

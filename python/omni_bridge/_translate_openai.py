@@ -217,7 +217,7 @@ class ChatDecoder(Decoder):
         if calls:
             for position, call in enumerate(as_list(calls)):
                 self._call(as_dict(call), position)
-        elif isinstance(message.get("function_call"), dict):
+        elif as_dict(message.get("function_call")).get("name"):
             self._call({"function": message["function_call"]}, 0)
         audio = message.get("audio")
         if isinstance(audio, dict):
