@@ -30,9 +30,12 @@ class Direct:
         chunks: Any = await litellm.acompletion(
             **request(base), **more, stream=True, stream_options={"include_usage": True}
         )
-        async for chunk in chunks:
-            if chunk.choices and chunk.choices[0].delta.content:
-                yield chunk.choices[0].delta.content
+        try:
+            async for chunk in chunks:
+                if chunk.choices and chunk.choices[0].delta.content:
+                    yield chunk.choices[0].delta.content
+        finally:
+            await chunks.aclose()  # a careful caller's way to cancel; without it the socket stays open
 
 
 def request(base: str) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""Every block of code in README.md and docs/ is run, against the offline provider.
+
+How a fence is marked says what is done with it:
+  python     run on its own; when a `text` fence follows, that is what it prints
+  bash       run from the repository's root with `omni` on the path; the same
+  rust, c    stand in examples/ as they stand in the page, and are built and run (tests/test_readme.py)
+  sh         commands of the build (make, git): their make targets exist; CI runs them itself
+  toml, json parsed
+  text       what the block before it prints
+"""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from omni_bridge.testing import DemoServer
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# The port that pages use for `omni serve`; a test takes a free one in its place.
+PORT = "8411"
+DEADLINE = 120
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fence, its place, and what it must print (None: nothing is said of that)."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+    prints: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks() -> list[Block]:
+    found: list[Block] = []
+    for page in PAGES:
+        text = page.read_text()
+        matches = list(FENCE.finditer(text))
+        for match, following in zip(matches, [*matches[1:], None], strict=True):
+            between = "" if following is None else text[match.end() : following.start()]
+            answers = following is not None and following[1] == "text" and not between.strip()
+            found.append(
+                Block(
+                    page=page,
+                    line=text.count("\n", 0, match.start()) + 1,
+                    language=match[1],
+                    code=match[2],
+                    prints=following[2] if following is not None and answers else None,
+                )
+            )
+    return found
+
+
+BLOCKS = blocks()
+
+
+def of(*languages: str) -> list:
+    return [pytest.param(block, id=str(block)) for block in BLOCKS if block.language in languages]
+
+
+@pytest.fixture(scope="module")
+def offline() -> Iterator[dict[str, str]]:
+    """The environment that the pages tell a newcomer to set: the offline provider in OpenAI's place."""
+    with DemoServer() as server:
+        yield {
+            **{k: v for k, v in os.environ.items() if not k.endswith(("_API_KEY", "_API_BASE", "_BASE_URL"))},
+            "OPENAI_API_KEY": "demo",
+            "OPENAI_API_BASE": f"{server.url}/v1",
+            "OMNI_BRIDGE_PYTHON": sys.executable,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return str(listener.getsockname()[1])
+
+
+def run(block: Block, argv: list[str], env: dict[str, str]) -> None:
+    done = subprocess.run(
+        argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert done.returncode == 0, f"{block} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    if block.prints is not None:
+        assert done.stdout.strip() == block.prints.strip(), (
+            f"{block} prints something else; it prints:\n{done.stdout}"
+        )
+
+
+@pytest.mark.parametrize("block", of("python"))
+def test_python_block_runs(block: Block, offline: dict[str, str]) -> None:
+    run(block, [sys.executable, "-c", block.code.replace(PORT, free_port())], offline)
+
+
+@pytest.mark.parametrize("block", of("bash"))
+def test_bash_block_runs(block: Block, offline: dict[str, str]) -> None:
+    run(block, ["bash", "-euo", "pipefail", "-c", block.code.replace(PORT, free_port())], offline)
+
+
+@pytest.mark.parametrize("block", of("sh"))
+def test_build_commands_exist(block: Block) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for line in block.code.splitlines():
+        for target in re.findall(r"\bmake ([a-z][a-z-]*)", line):
+            assert target in targets, f"{block}: the Makefile has no target {target}"
+
+
+@pytest.mark.parametrize("block", of("toml", "json"))
+def test_data_block_parses(block: Block) -> None:
+    if block.language == "toml":
+        tomllib.loads(block.code)
+    else:
+        json.loads(block.code)
+
+
+def test_every_block_has_a_runner() -> None:
+    known = {"python", "bash", "rust", "c", "sh", "toml", "json", "text"}
+    assert not [str(b) for b in BLOCKS if b.language not in known]
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, fragment = unquote(target).partition("#")
+        other = (page.parent / name).resolve() if name else page
+        assert other.exists(), f"{page.name}: {target} leads nowhere"
+        if fragment and other.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", other.read_text(), re.MULTILINE)
+            assert fragment in {anchor(h) for h in headings}, f"{page.name}: {target}: no such heading"
+
+
+def public_docstrings() -> list:
+    """The examples in the docstrings of everything that `omni_bridge` exports."""
+    import omni_bridge
+
+    finder = doctest.DocTestFinder(recurse=False)
+    found = []
+    for name in sorted(omni_bridge.__all__):
+        thing = getattr(omni_bridge, name)
+        if (getattr(thing, "__doc__", None) or "").find(">>>") < 0:
+            continue
+        tests = finder.find(thing, f"omni_bridge.{name}", module=False, globs={"omni_bridge": omni_bridge})
+        found += [pytest.param(t.docstring, id=t.name) for t in tests if t.examples]
+    return found
+
+
+@pytest.mark.parametrize("docstring", public_docstrings())
+def test_docstring_examples_run(docstring: str, offline: dict[str, str], tmp_path: Path) -> None:
+    """In a process of its own, since an example may shut the engine down."""
+    page = tmp_path / "example.txt"
+    page.write_text(docstring)
+    code = (
+        "import doctest, sys, omni_bridge\n"
+        "failed, ran = doctest.testfile(sys.argv[1], module_relative=False, globs={'omni_bridge': omni_bridge},\n"
+        "    optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)\n"
+        "sys.exit(1 if failed or not ran else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, page], env=offline, capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -1,0 +1,75 @@
+"""README.md: the same chat in four languages, each block the file that is built and run, the tables as measured."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from omni_bridge.testing import DemoServer
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$\n*(?:^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+
+
+def block(language: str) -> tuple[str, str]:
+    """The one block of a language, and what the README says that it prints."""
+    found = [(m[2], m[3]) for m in FENCE.finditer(README) if m[1] == language]
+    assert len(found) == 1, f"README.md has {len(found)} {language} blocks, not one"
+    return found[0]
+
+
+@pytest.fixture
+def offline() -> Iterator[dict[str, str]]:
+    with DemoServer() as server:
+        yield {
+            **os.environ,
+            "OPENAI_API_KEY": "demo",
+            "OPENAI_API_BASE": f"{server.url}/v1",
+            "OMNI_BRIDGE_PYTHON": sys.executable,
+        }
+
+
+def output(argv: list[str | Path], env: dict[str, str]) -> str:
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{argv[0]} ended with {done.returncode}: {done.stderr}"
+    return done.stdout
+
+
+def test_rust_block_is_the_example_and_prints_what_it_says(
+    release_dir: Path, offline: dict[str, str]
+) -> None:
+    code, prints = block("rust")
+    assert code == (ROOT / "examples/rust_host/src/main.rs").read_text(), "README.md and rust_host differ"
+    assert output([release_dir / "rust_host"], offline).strip() == prints.strip()
+
+
+def test_c_block_is_the_example_and_prints_what_it_says(
+    release_dir: Path, offline: dict[str, str], tmp_path: Path
+) -> None:
+    code, prints = block("c")
+    source = ROOT / "examples/c/chat.c"
+    assert code == source.read_text(), "README.md and examples/c/chat.c differ"
+    program = tmp_path / "chat"
+    build = ["cc", "-Wall", "-Wextra", "-Werror", "-o", program, source]
+    build += [f"-I{ROOT}/rust/capi/include", f"-L{release_dir}", "-lomni_bridge", f"-Wl,-rpath,{release_dir}"]
+    subprocess.run(build, check=True, timeout=120)
+    assert output([program], offline).strip() == prints.strip()
+
+
+def test_all_four_doors_give_the_same_answer() -> None:
+    """The README shows the same chat everywhere: each shown output ends with the same sentence."""
+    shown = [m[3] for m in FENCE.finditer(README) if m[1] in {"python", "rust", "c"} and m[3]]
+    assert len(shown) >= 3
+    assert len({text.strip().splitlines()[-1] for text in shown}) == 1
+
+
+def test_pictures_are_in_the_repository() -> None:
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert pictures
+    assert all((ROOT / picture).is_file() for picture in pictures)
