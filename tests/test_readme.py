@@ -1,4 +1,4 @@
-"""README.md: the same chat in four languages, each block the file that is built and run, the tables as measured."""
+"""README.md: the same chat in several languages, each block the very file that is built and run."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ os.environ.setdefault("LITELLM_RUST", "0")
 import litellm
 from _side import KEY, MODEL, QUESTION, serve
 
-litellm.telemetry = False
 litellm.suppress_debug_info = True
 
 

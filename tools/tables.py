@@ -1,0 +1,89 @@
+"""Puts the measured numbers into the pages, between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
+
+python tools/tables.py --check    the pages say what benches/results say
+python tools/tables.py --write    writes them anew
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benches/doors"))
+
+from _records import BARS, Record, markdown, read  # noqa: E402  # the path above comes first
+
+RESULTS = ROOT / "benches/results"
+PAGES = ["README.md", "docs/reference/benchmarks.md"]
+
+
+def doors() -> list[Record]:
+    return read(RESULTS / "doors.json")
+
+
+def bars() -> str:
+    """The rows that have a bar, in the bars' order."""
+    by_name = {record.name: record for record in doors()}
+    return markdown(by_name[bar.name] for bar in BARS if bar.name in by_name)
+
+
+def everything() -> str:
+    return markdown(doors())
+
+
+def soak() -> str:
+    return markdown(read(RESULTS / "soak.json"))
+
+
+def replay() -> str:
+    return (RESULTS / "replay.md").read_text().strip()
+
+
+TABLES: dict[str, Callable[[], str]] = {"bars": bars, "bench": everything, "soak": soak, "replay": replay}
+
+
+def filled(text: str) -> str:
+    for name, make in TABLES.items():
+        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+        if begin in text:
+            head, rest = text.split(begin, 1)
+            tail = rest.split(end, 1)[1]
+            text = f"{head}{begin}{make()}\n{end}{tail}"
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--check", action="store_true")
+    mode.add_argument("--write", action="store_true")
+    write: bool = parser.parse_args().write
+    stale = 0
+    for name in PAGES:
+        page = ROOT / name
+        old = page.read_text()
+        new = filled(old)
+        if new == old:
+            continue
+        if write:
+            page.write_text(new)
+        else:
+            stale += 1
+            sys.stdout.writelines(
+                difflib.unified_diff(
+                    old.splitlines(keepends=True), new.splitlines(keepends=True), name, "as measured"
+                )
+            )
+    if stale:
+        print("the pages do not say what was measured; mend it with: python tools/tables.py --write")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
