@@ -1,7 +1,7 @@
 """Servers to test against: a provider on loopback, recorded traffic, and things that go wrong.
 
-They speak real HTTP on real sockets, use only the standard library, run on a thread of their own, and can be awaited:
-no test has to sleep.
+They speak real HTTP on real sockets, use only the standard library, run on a thread of their own, and can be
+awaited: no test has to sleep.
 
 >>> import json, urllib.request
 >>> from omni_bridge.testing import DemoServer
@@ -14,6 +14,21 @@ no test has to sleep.
 """
 
 from ._http import Exchange, HttpServer, Received
-from .replay import Cassette, Interaction, ReplayServer, read_cassettes
+from .demo import DemoServer
+from .faults import FAULTS, FaultServer
+from .replay import CUTS, Cassette, Interaction, ReplayServer, cut_body, read_cassettes
 
-__all__ = ["Cassette", "Exchange", "HttpServer", "Interaction", "Received", "ReplayServer", "read_cassettes"]
+__all__ = [
+    "CUTS",
+    "FAULTS",
+    "Cassette",
+    "DemoServer",
+    "Exchange",
+    "FaultServer",
+    "HttpServer",
+    "Interaction",
+    "Received",
+    "ReplayServer",
+    "cut_body",
+    "read_cassettes",
+]

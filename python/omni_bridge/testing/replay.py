@@ -1,8 +1,8 @@
 """Serve recorded provider traffic again, its bodies cut anew.
 
-The recordings lost how the bytes were cut on the wire, so a client that is right only for lucky cuts looks right on
-them. `ReplayServer` sends the same bytes one by one, in the middle of a character, in the middle of CRLF, at random
-places, or whole.
+The recordings lost how the bytes were cut on the wire, so a client that is right only for lucky cuts looks
+right on them. `ReplayServer` sends the same bytes one by one, in the middle of a character, in the middle of
+CRLF, at random places, or whole.
 """
 
 from __future__ import annotations
@@ -12,12 +12,19 @@ import json
 import pathlib
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ._http import Exchange, HttpServer
+from ._json import obj
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from typing_extensions import Unpack
+
+    from ._http import ServerOptions
 
 __all__ = ["CUTS", "Cassette", "Interaction", "ReplayServer", "cut_body", "read_cassettes"]
 
@@ -26,10 +33,20 @@ CUTS = ("whole", "byte", "utf8", "crlf", "random")
 
 # Said anew by our own server, or true of one recorded connection only.
 DROPPED_HEADERS = frozenset(
-    {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "alt-svc", "location"}
+    {
+        "connection",
+        "keep-alive",
+        "transfer-encoding",
+        "content-length",
+        "content-encoding",
+        "alt-svc",
+        "location",
+    }
 )
 RANDOM_SIZES = (1, 2, 3, 7, 40, 200, 1000, 5000)
-BYTEWISE = 10_000  # of a long body so many bytes at each end are sent one by one: megabytes would take minutes
+BYTEWISE = (
+    10_000  # of a long body so many bytes at each end are sent one by one: megabytes would take minutes
+)
 
 
 @dataclass(frozen=True)
@@ -78,11 +95,13 @@ class Cassette:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Cassette:
         """One line of a ``.jsonl.gz`` file."""
-        return cls(data["cassette"], data["provider"], [Interaction.from_json(one) for one in data["interactions"]])
+        return cls(
+            data["cassette"], data["provider"], [Interaction.from_json(one) for one in data["interactions"]]
+        )
 
 
 def read_cassettes(path: str | pathlib.Path) -> Iterator[Cassette]:
-    """The cassettes of one ``.jsonl.gz`` file, or of every such file below a folder, in the order of their names."""
+    """The cassettes of one ``.jsonl.gz`` file, or of all such files below a folder in the order of names."""
     where = pathlib.Path(path)
     for file in sorted(where.rglob("*.jsonl.gz")) if where.is_dir() else [where]:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
@@ -91,21 +110,22 @@ def read_cassettes(path: str | pathlib.Path) -> Iterator[Cassette]:
 
 
 def cut_body(body: bytes, cut: str, seed: int = 0) -> list[bytes]:
-    """`body` in the pieces in which it will be sent; joined they are the body again.
+    r"""`body` in the pieces in which it will be sent; joined they are the body again.
 
     Args:
         body: the bytes.
-        cut: ``whole``; ``byte``: one byte each (of a body above 20,000 bytes the first and last 10,000); ``utf8``: in the middle of every character of more than one byte;
-            ``crlf``: between CR and LF, and between the newlines that end an event; ``random`` or ``random(7)``.
+        cut: ``whole``; ``byte``: one byte each (of a body above 20,000 bytes the first and last 10,000);
+            ``utf8``: in the middle of every character of more than one byte; ``crlf``: between CR and LF, and
+            between the newlines that end an event; ``random`` or ``random(7)``.
         seed: added to the seed of ``random``.
 
     Raises:
         ValueError: for another cut.
 
-    >>> cut_body("é\\r\\n\\r\\n".encode(), "utf8")
-    [b'\\xc3', b'\\xa9\\r\\n\\r\\n']
-    >>> cut_body(b"a\\r\\n\\r\\nb\\n\\n", "crlf")
-    [b'a\\r', b'\\n', b'\\r', b'\\nb\\n', b'\\n']
+    >>> cut_body("é\r\n\r\n".encode(), "utf8")
+    [b'\xc3', b'\xa9\r\n\r\n']
+    >>> cut_body(b"a\r\n\r\nb\n\n", "crlf")
+    [b'a\r', b'\n', b'\r', b'\nb\n', b'\n']
     """
     name, own_seed = _parse_cut(cut)
     if name == "whole":
@@ -116,21 +136,25 @@ def cut_body(body: bytes, cut: str, seed: int = 0) -> list[bytes]:
         head, middle, tail = body[:BYTEWISE], body[BYTEWISE:-BYTEWISE], body[-BYTEWISE:]
         return [*cut_body(head, "byte"), *_evenly(middle, 997), *cut_body(tail, "byte")]
     if name == "random":
-        choose, pieces, at = random.Random(f"{own_seed}:{seed}"), list[bytes](), 0
+        choose = random.Random(f"{own_seed}:{seed}")  # noqa: S311  # not a secret: it must come out alike each time
+        pieces, at = list[bytes](), 0
         while at < len(body):
             size = choose.choice(RANDOM_SIZES)
             pieces.append(body[at : at + size])
             at += size
         return pieces
     if name == "utf8":
-        # Each multi-byte character is cut at one place inside it, the place moving on from character to character.
+        # Each multi-byte character is cut at one place inside it, the place moving on from character to
+        # character.
         places = [
             found.start() + 1 + number % (len(found.group()) - 1)
             for number, found in enumerate(re.finditer(rb"[\xc2-\xf4][\x80-\xbf]+", body))
         ]
     else:
         places = [found.start() + 1 for found in re.finditer(rb"\r(?=\n)|\n(?=[\r\n])", body)]
-    return [body[start:end] for start, end in zip([0, *places], [*places, len(body)], strict=True) if start < end]
+    return [
+        body[start:end] for start, end in zip([0, *places], [*places, len(body)], strict=True) if start < end
+    ]
 
 
 def _evenly(body: bytes, size: int) -> list[bytes]:
@@ -147,9 +171,10 @@ def _parse_cut(cut: str) -> tuple[str, int]:
 class ReplayServer(HttpServer):
     """Serves many cassettes at once, each below its own path, each in its recorded order.
 
-    Cassette ``n`` is served below ``url_of(n)``, whatever stands behind it in the path and whatever is asked. A
-    cassette that is played to its end, an unknown cassette, and a streamed recording asked for without a stream are
-    refused with 400 and noted in `problems`: a client that makes up a stream from a whole answer must not look right.
+    Cassette ``n`` is served below ``url_of(n)``, whatever stands behind it in the path and whatever is asked.
+    A cassette that is played to its end, an unknown cassette, and a streamed recording asked for without a
+    stream are refused with 400 and noted in `problems`: a client that makes up a stream from a whole answer
+    must not look right.
 
     Args:
         cassettes: what to serve.
@@ -172,7 +197,7 @@ class ReplayServer(HttpServer):
         cut: str = "whole",
         pause: float = 0.0,
         loop: bool = False,
-        **options: Any,
+        **options: Unpack[ServerOptions],
     ) -> None:
         super().__init__(**options)
         self.cassettes = list(cassettes)
@@ -183,7 +208,7 @@ class ReplayServer(HttpServer):
         """What was refused, one line each: cassette, interaction, why."""
 
     def url_of(self, number: int, *, cut: str | None = None, pause: float | None = None) -> str:
-        """The base URL of one cassette, without a slash at the end, optionally with a cut or pause of its own."""
+        """The base URL of one cassette, without a slash at the end, with a cut or pause of its own if given."""
         way = ""
         if cut is not None:
             name, seed = _parse_cut(cut)
@@ -203,19 +228,24 @@ class ReplayServer(HttpServer):
 
     async def answer(self, exchange: Exchange) -> None:
         """Play the next interaction of the cassette that the path names."""
-        place = re.match(r"/c/(\d+)(?:-(whole|byte|utf8|crlf|random\d*))?(?:-p(\d+))?(?=/|$|\?)", exchange.request.target)
+        place = re.match(
+            r"/c/(\d+)(?:-(whole|byte|utf8|crlf|random\d*))?(?:-p(\d+))?(?=/|$|\?)", exchange.request.target
+        )
         if place is None or int(place[1]) >= len(self.cassettes):
-            return await self._refuse(exchange, f"no cassette at {exchange.request.path}")
+            await self._refuse(exchange, f"no cassette at {exchange.request.path}")
+            return
         number = int(place[1])
         cassette = self.cassettes[number]
         at = self._next_of[number]
         if at >= len(cassette.interactions):
             if not self._repeat or not cassette.interactions:
-                return await self._refuse(exchange, f"{cassette.name}: played to its end ({at} interactions)")
+                await self._refuse(exchange, f"{cassette.name}: played to its end ({at} interactions)")
+                return
             at = 0
         interaction = cassette.interactions[at]
         if interaction.streamed and not asks_for_stream(exchange.request.target, exchange.request.body):
-            return await self._refuse(exchange, f"{cassette.name}#{at}: recorded as a stream, asked for without one")
+            await self._refuse(exchange, f"{cassette.name}#{at}: recorded as a stream, asked for without one")
+            return
         self._next_of[number] = at + 1
         headers = {name: value for name, value in interaction.headers.items() if name not in DROPPED_HEADERS}
         await exchange.start(interaction.status, headers)
@@ -235,25 +265,22 @@ class ReplayServer(HttpServer):
 
 
 def asks_for_stream(target: str, body: bytes) -> bool:
-    """Whether a request asks for a stream: in its URL (Gemini), in its body, or because Ollama's own API streams
-    unless told otherwise.
+    r"""Whether a request asks for a stream.
+
+    It does in its URL (Gemini), in its body, or, with Ollama's own API, by not saying otherwise.
 
     >>> asks_for_stream("/v1/chat/completions", b'{"stream": true}')
     True
     >>> asks_for_stream("/v1beta/models/m:streamGenerateContent?alt=sse", b"{}")
     True
-    >>> asks_for_stream("/v1/chat/completions", b'{"messages": [{"content": "\\\\"stream\\\\": true"}]}')
+    >>> asks_for_stream("/v1/chat/completions", b'{"user": "\\"stream\\": true"}')
     False
     """
     url = urlsplit(target)
-    last = url.path.rsplit("/", 1)[-1].lower()
-    if "stream" in last or "alt=sse" in url.query:
+    if "stream" in url.path.rsplit("/", 1)[-1].lower() or "alt=sse" in url.query:
         return True
     try:
-        asked: Any = json.loads(body)
+        asked = obj(json.loads(body))
     except ValueError:
         return False
-    if not isinstance(asked, dict):
-        return False
-    default = url.path.endswith(("/api/chat", "/api/generate"))
-    return bool(asked.get("stream", default))  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType]  # outside JSON
+    return bool(asked.get("stream", url.path.endswith(("/api/chat", "/api/generate"))))
