@@ -180,9 +180,10 @@ def test_docstring_examples_run(docstring: str, offline: dict[str, str], tmp_pat
     page.write_text(docstring)
     code = (
         "import doctest, sys, omni_bridge\n"
-        "failed, ran = doctest.testfile(sys.argv[1], module_relative=False, globs={'omni_bridge': omni_bridge},\n"
-        "    optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)\n"
-        "sys.exit(1 if failed or not ran else 0)"
+        "flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE\n"
+        "known = {'omni_bridge': omni_bridge}\n"
+        "run = doctest.testfile(sys.argv[1], module_relative=False, globs=known, optionflags=flags)\n"
+        "sys.exit(1 if run.failed or not run.attempted else 0)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, page], env=offline, capture_output=True, text=True, timeout=DEADLINE

@@ -1,6 +1,6 @@
 """Everything in the repository that a program wrote, in one place.
 
-    python tools/generated.py --check    each file is what its source gives; else it prints the mending command
+    python tools/generated.py --check    nothing is stale, else the command that mends it
     python tools/generated.py --write    writes them anew
 
 `make check` and `make fix` call it; tests/test_repo.py runs the check, so that nobody can forget it.
