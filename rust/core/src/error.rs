@@ -18,6 +18,11 @@ macro_rules! codes {
             /// Every code, in the order of the contract.
             pub const ALL: &'static [Code] = &[$(Code::$variant),*];
 
+            /// The code of this name.
+            pub fn parse(name: &str) -> Option<Code> {
+                match name { $($name => Some(Code::$variant),)* _ => None }
+            }
+
             /// The name in JSON, Python, C and the docs.
             pub const fn name(self) -> &'static str {
                 match self { $(Code::$variant => $name),* }
@@ -90,29 +95,53 @@ impl std::fmt::Display for Code {
 ///
 /// A key, a token or a whole prompt never stands in it: whoever makes one sees to that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Document")]
 pub struct Error {
     /// What kind of failure it is.
     pub code: Code,
     /// What happened, where, and what to do next; for people.
     pub message: String,
     /// The provider that was asked, if it got that far.
-    #[serde(default)]
     pub provider: Option<String>,
     /// The model id that was asked for.
-    #[serde(default)]
     pub model: Option<String>,
     /// The provider's own HTTP status.
-    #[serde(default)]
     pub status: Option<u16>,
     /// Whether the same call may succeed later.
-    #[serde(default)]
     pub retryable: bool,
     /// Seconds to wait before the next try, as the provider asked.
-    #[serde(default)]
     pub retry_after: Option<f64>,
     /// The provider's id of the failed request, for its support.
-    #[serde(default)]
     pub request_id: Option<String>,
+}
+
+/// An error as it may come: what is missing is unknown, and `retryable` is then what is usual for the code.
+#[derive(Deserialize)]
+struct Document {
+    code: Code,
+    #[serde(default)]
+    message: String,
+    provider: Option<String>,
+    model: Option<String>,
+    status: Option<u16>,
+    retryable: Option<bool>,
+    retry_after: Option<f64>,
+    request_id: Option<String>,
+}
+
+impl From<Document> for Error {
+    fn from(document: Document) -> Self {
+        Self {
+            code: document.code,
+            message: document.message,
+            provider: document.provider,
+            model: document.model,
+            status: document.status,
+            retryable: document.retryable.unwrap_or(document.code.retryable()),
+            retry_after: document.retry_after,
+            request_id: document.request_id,
+        }
+    }
 }
 
 impl Error {
@@ -157,3 +186,58 @@ impl std::fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn names_numbers_and_serde_agree() {
+        for (at, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(serde_json::to_value(code).unwrap(), json!(code.name()));
+            assert_eq!(serde_json::from_value::<Code>(json!(code.name())).unwrap(), *code);
+            assert_eq!(Code::parse(code.name()), Some(*code));
+            assert_eq!(
+                code.number(),
+                i32::try_from(at).unwrap() + 1,
+                "numbers follow the contract's order"
+            );
+            assert!((400..600).contains(&code.http_status()));
+        }
+        assert_eq!(Code::parse("novel"), None);
+    }
+
+    #[test]
+    fn every_key_is_there_and_comes_back() {
+        let document = json!({"code": "rate_limit", "message": "slow down", "provider": "openai", "model": "openai/x",
+            "status": 429, "retryable": false, "retry_after": 1.5, "request_id": "r"});
+        let error: Error = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&error).unwrap(), document);
+        let Value::Object(bare) = serde_json::to_value(Error::internal("x")).unwrap() else {
+            panic!("an object")
+        };
+        assert_eq!(bare.len(), 8);
+    }
+
+    #[test]
+    fn a_short_document_is_as_retryable_as_its_code() {
+        for code in Code::ALL {
+            let read: Error = serde_json::from_value(json!({"code": code.name(), "message": "m"})).unwrap();
+            assert_eq!(read, Error::new(*code, "m"));
+        }
+    }
+
+    #[test]
+    fn the_first_named_model_stays() {
+        assert_eq!(
+            Error::invalid("x")
+                .for_model("a/b")
+                .for_model("c/d")
+                .model
+                .as_deref(),
+            Some("a/b")
+        );
+        assert_eq!(Error::invalid("x").for_model("").model, None);
+    }
+}

@@ -5,10 +5,10 @@ use crate::event::{Event, Finish};
 use crate::message::{Content, Message, Part, Role};
 use crate::reply::{Attempt, Engine, FinishReason, Reply, Usage};
 use crate::tool::{Custom, Function, ToolCall};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A part as it grows.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Slot {
     Text {
         text: String,
@@ -36,7 +36,7 @@ enum Slot {
 }
 
 /// Folds the events of one answer into its reply. Each event costs the same however long the answer is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Fold {
     slots: Vec<(u32, Slot)>,
     refusal: Option<String>,
@@ -48,13 +48,23 @@ pub struct Fold {
     engine: Option<Engine>,
 }
 
+impl std::fmt::Debug for Fold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fold")
+            .field("parts", &self.slots.len())
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Fold {
     /// A fold that has seen nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes one event. Events that name a part that never began begin it: a fold loses no text.
+    /// Takes one event. Events that name a part that never began begin it, and one that names a part of another
+    /// type begins a part beside it: a fold loses nothing. The three last events change nothing.
     pub fn push(&mut self, event: &Event) {
         match event {
             Event::Start {
@@ -121,36 +131,43 @@ impl Fold {
                 name,
                 kind,
             } => {
-                let custom = kind.as_deref() == Some("custom");
-                let call = self.call(*index, custom);
-                call.id.clone_from(id);
-                if let Some(function) = &mut call.function {
-                    function.name.clone_from(name);
-                }
-                if let Some(custom) = &mut call.custom {
-                    custom.name.clone_from(name);
-                }
-            }
-            Event::ToolCallDelta { index, arguments } => {
-                let call = self.call(*index, false);
-                if let Some(function) = &mut call.function {
-                    function.arguments.push_str(arguments);
-                } else if let Some(custom) = &mut call.custom {
-                    custom.input.push_str(arguments);
+                if let Slot::ToolCall(call) = self.call(*index) {
+                    call.id.clone_from(id);
+                    if kind.as_deref() == Some("custom") {
+                        "custom".clone_into(&mut call.kind);
+                        call.custom = Some(Custom {
+                            name: name.clone(),
+                            ..Custom::default()
+                        });
+                        call.function = None;
+                    } else if let Some(function) = &mut call.function {
+                        function.name.clone_from(name);
+                    }
                 }
             }
+            Event::ToolCallDelta { index, arguments } => match self.call(*index) {
+                Slot::ToolCall(ToolCall {
+                    custom: Some(custom), ..
+                }) => custom.input.push_str(arguments),
+                Slot::ToolCall(ToolCall {
+                    function: Some(function),
+                    ..
+                }) => function.arguments.push_str(arguments),
+                _ => {}
+            },
             Event::ToolCallEnd {
                 index,
                 signature,
                 extra,
             } => {
-                let call = self.call(*index, false);
-                call.signature.clone_from(signature);
-                call.extra.clone_from(extra);
+                if let Slot::ToolCall(call) = self.call(*index) {
+                    call.signature.clone_from(signature);
+                    call.extra.clone_from(extra);
+                }
             }
-            Event::MediaStart { index, mime } => {
-                if let Slot::Media { mime: given, .. } = self.media(*index) {
-                    given.clone_from(mime);
+            Event::MediaStart { index, mime: given } => {
+                if let Slot::Media { mime, .. } = self.media(*index) {
+                    mime.clone_from(given);
                 }
             }
             Event::MediaDelta { index, base64: more } => {
@@ -170,23 +187,27 @@ impl Fold {
                 data,
                 signature,
             } => {
-                *self.slot(*index, || Slot::Provider {
-                    provider: String::new(),
-                    kind: String::new(),
-                    data: Value::Null,
-                    signature: None,
-                }) = Slot::Provider {
-                    provider: provider.clone(),
-                    kind: kind.clone(),
-                    data: data.clone(),
-                    signature: signature.clone(),
-                };
+                let (provider, kind, data) = (provider.clone(), kind.clone(), data.clone());
+                self.slots.push((
+                    *index,
+                    Slot::Provider {
+                        provider,
+                        kind,
+                        data,
+                        signature: signature.clone(),
+                    },
+                ));
             }
             Event::Fallback { discarded, .. } => {
-                self.slots.retain(|(index, _)| !discarded.contains(index));
-                self.refusal = None;
+                // Another model goes on: of the one before only the parts count that were not discarded.
+                let mut slots = std::mem::take(&mut self.slots);
+                slots.retain(|(index, _)| !discarded.contains(index));
+                *self = Self {
+                    slots,
+                    ..Self::default()
+                };
             }
-            Event::Usage { usage } => self.usage = usage.clone(),
+            Event::Usage { usage } => self.usage.clone_from(usage),
             Event::Done { .. } | Event::Error { .. } | Event::Cancelled { .. } => {}
         }
     }
@@ -198,6 +219,7 @@ impl Fold {
         reply.finish_reason = match finish.finish_reason {
             // The contract's rule: a normal stop with calls is `tool_calls`, whatever the provider's word is.
             Some(FinishReason::Stop) if calls => Some(FinishReason::ToolCalls),
+            // And a stop for calls that the provider ran itself leaves nothing for the caller to run.
             Some(FinishReason::ToolCalls) if !calls => Some(FinishReason::Stop),
             other => other,
         };
@@ -209,30 +231,21 @@ impl Fold {
         reply.service_tier = finish.service_tier;
         reply.logprobs = finish.logprobs;
         reply.provider_data = finish.provider_data;
-        if let Some(extra) = finish.message_extra {
-            reply.message.other.extend(extra);
-        }
+        merge_extra(&mut reply.message, finish.message_extra.unwrap_or_default());
         reply
     }
 
     /// What has come so far, with `finish_reason` null.
     pub fn partial(mut self, attempts: Vec<Attempt>) -> Reply {
+        // Stable: parts that share an index stay in the order in which they began.
         self.slots.sort_by_key(|(index, _)| *index);
         let mut content = String::new();
         let mut reasoning = Vec::new();
         let mut parts = Vec::new();
         let mut tool_calls = Vec::new();
-        let calls_last = {
-            let first_call = self
-                .slots
-                .iter()
-                .position(|(_, slot)| matches!(slot, Slot::ToolCall(_)));
-            first_call.is_none_or(|first| {
-                self.slots[first..]
-                    .iter()
-                    .all(|(_, slot)| matches!(slot, Slot::ToolCall(_)))
-            })
-        };
+        let calls_last = self
+            .slots
+            .is_sorted_by_key(|(_, slot)| matches!(slot, Slot::ToolCall(_)));
         for (_, slot) in self.slots {
             match slot {
                 Slot::Text {
@@ -241,6 +254,7 @@ impl Fold {
                     signature,
                 } => {
                     content.push_str(&text);
+                    // An empty text part says nothing, and some providers refuse one that comes back.
                     if !text.is_empty() || annotations.is_some() || signature.is_some() {
                         parts.push(Part::Text {
                             text,
@@ -332,9 +346,13 @@ impl Fold {
         }
     }
 
-    fn slot(&mut self, index: u32, new: impl FnOnce() -> Slot) -> &mut Slot {
+    fn slot(&mut self, index: u32, same: fn(&Slot) -> bool, new: fn() -> Slot) -> &mut Slot {
         // Streams talk about the newest part nearly always: looking from the end keeps this constant.
-        let at = match self.slots.iter().rposition(|(have, _)| *have == index) {
+        let at = match self
+            .slots
+            .iter()
+            .rposition(|(have, slot)| *have == index && same(slot))
+        {
             Some(at) => at,
             None => {
                 self.slots.push((index, new()));
@@ -345,69 +363,86 @@ impl Fold {
     }
 
     fn text(&mut self, index: u32) -> &mut Slot {
-        self.slot(index, || Slot::Text {
+        let new = || Slot::Text {
             text: String::new(),
             annotations: None,
             signature: None,
-        })
+        };
+        self.slot(index, |slot| matches!(slot, Slot::Text { .. }), new)
     }
 
     fn reasoning(&mut self, index: u32) -> &mut Slot {
-        self.slot(index, || Slot::Reasoning {
+        let new = || Slot::Reasoning {
             id: None,
             text: String::new(),
             signature: None,
             encrypted: None,
-        })
+        };
+        self.slot(index, |slot| matches!(slot, Slot::Reasoning { .. }), new)
     }
 
     fn media(&mut self, index: u32) -> &mut Slot {
-        self.slot(index, || Slot::Media {
+        let new = || Slot::Media {
             mime: String::new(),
             base64: String::new(),
             signature: None,
-        })
+        };
+        self.slot(index, |slot| matches!(slot, Slot::Media { .. }), new)
     }
 
-    fn call(&mut self, index: u32, custom: bool) -> &mut ToolCall {
-        let fresh = || {
+    fn call(&mut self, index: u32) -> &mut Slot {
+        let new = || {
             Slot::ToolCall(ToolCall {
                 id: String::new(),
-                kind: if custom { "custom" } else { "function" }.to_owned(),
-                function: (!custom).then(Function::default),
-                custom: custom.then(Custom::default),
+                kind: "function".to_owned(),
+                function: Some(Function::default()),
+                custom: None,
                 signature: None,
                 extra: None,
                 other: Object::new(),
             })
         };
-        let slot = self.slot(index, fresh);
-        if !matches!(slot, Slot::ToolCall(_)) {
-            *slot = fresh();
-        }
-        match slot {
-            Slot::ToolCall(call) => call,
-            _ => unreachable!("the line above made it a call"),
+        self.slot(index, |slot| matches!(slot, Slot::ToolCall(_)), new)
+    }
+}
+
+/// Puts unknown keys of the provider's message where the contract keeps them; a key that the contract knows goes to
+/// its own field if that is free, for a message must not name a key twice.
+fn merge_extra(message: &mut Message, extra: Object) {
+    for (key, value) in extra {
+        match key.as_str() {
+            "role" | "content" | "tool_calls" | "refusal" => {}
+            "extra" => {
+                if let Value::Object(more) = value {
+                    message.extra.get_or_insert_default().extend(more);
+                }
+            }
+            "cache_control" => message.cache_control = Some(value),
+            "name" => message.name = value.as_str().map(str::to_owned),
+            "prefix" => message.prefix = value.as_bool(),
+            "is_error" => message.is_error = value.as_bool(),
+            "tool_call_id" => message.tool_call_id = value.as_str().map(str::to_owned),
+            _ => drop(message.other.insert(key, value)),
         }
     }
 }
 
 /// Media that a model made, as the part that a user message would carry it in.
 fn media_part(mime: &str, base64: String, signature: Option<String>) -> Part {
-    let mut other = Object::new();
-    if let Some(signature) = signature {
-        other.insert("signature".to_owned(), Value::String(signature));
-    }
+    let other = signature
+        .map(|signature| ("signature".to_owned(), Value::String(signature)))
+        .into_iter()
+        .collect();
     if mime.starts_with("image/") {
         let url = format!("data:{mime};base64,{base64}");
         return Part::ImageUrl {
-            image_url: serde_json::json!({ "url": url }),
+            image_url: json!({ "url": url }),
             other,
         };
     }
     if let Some(format) = mime.strip_prefix("audio/") {
         return Part::InputAudio {
-            input_audio: serde_json::json!({ "data": base64, "format": format }),
+            input_audio: json!({ "data": base64, "format": format }),
             other,
         };
     }
@@ -418,7 +453,10 @@ fn media_part(mime: &str, base64: String, signature: Option<String>) -> Part {
     };
     let data = format!("data:{mime};base64,{base64}");
     Part::File {
-        file: serde_json::json!({ "file_data": data, "format": mime }),
+        file: json!({ "file_data": data, "format": mime }),
         other,
     }
 }
+
+#[cfg(test)]
+mod tests;

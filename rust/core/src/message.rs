@@ -5,6 +5,8 @@ use crate::tool::ToolCall;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,7 +47,7 @@ impl Role {
 }
 
 /// What a message says: a string, or parts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Content {
     /// Plain text.
     Text(String),
@@ -56,6 +58,40 @@ pub enum Content {
 impl Default for Content {
     fn default() -> Self {
         Content::Text(String::new())
+    }
+}
+
+impl Content {
+    /// The joined text of the text parts.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Content::Text(text) => Cow::Borrowed(text),
+            Content::Parts(parts) => {
+                let mut texts = parts.iter().filter_map(|part| match part {
+                    Part::Text { text, .. } => Some(text.as_str()),
+                    _ => None,
+                });
+                match (texts.next(), texts.next()) {
+                    (None, _) => Cow::Borrowed(""),
+                    (Some(only), None) => Cow::Borrowed(only),
+                    (Some(first), Some(second)) => {
+                        let mut whole = format!("{first}{second}");
+                        texts.for_each(|text| whole.push_str(text));
+                        Cow::Owned(whole)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Shows the shape and never the text: a prompt stands in no log.
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Text(text) => write!(f, "text({} bytes)", text.len()),
+            Content::Parts(parts) => parts.fmt(f),
+        }
     }
 }
 
@@ -96,7 +132,7 @@ impl<'de> Deserialize<'de> for Content {
 
 /// One typed piece of a message. Keys that a part does not name are kept in `other`
 /// (`cache_control`, `extra`, what a provider adds).
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Part {
     /// Text.
@@ -184,6 +220,17 @@ pub enum Part {
 }
 
 impl Part {
+    /// Every `type` that the contract knows, in its order.
+    pub const TYPES: &'static [&'static str] = &[
+        "text",
+        "image_url",
+        "input_audio",
+        "file",
+        "reasoning",
+        "provider",
+        "tool_call",
+    ];
+
     /// Plain text.
     pub fn text(text: impl Into<String>) -> Self {
         Part::Text {
@@ -193,14 +240,56 @@ impl Part {
             other: Object::new(),
         }
     }
+
+    /// The `type` of this part.
+    pub fn kind(&self) -> &str {
+        match self {
+            Part::Text { .. } => "text",
+            Part::ImageUrl { .. } => "image_url",
+            Part::InputAudio { .. } => "input_audio",
+            Part::File { .. } => "file",
+            Part::Reasoning { .. } => "reasoning",
+            Part::Provider { .. } => "provider",
+            Part::ToolCall { .. } => "tool_call",
+            Part::Unknown(object) => object.get("type").and_then(Value::as_str).unwrap_or_default(),
+        }
+    }
+
+    /// The provider's opaque proof that stands on this part, whatever its type is.
+    pub fn signature(&self) -> Option<&str> {
+        match self {
+            Part::Text { signature, .. }
+            | Part::Reasoning { signature, .. }
+            | Part::Provider { signature, .. } => signature.as_deref(),
+            Part::ImageUrl { other, .. }
+            | Part::InputAudio { other, .. }
+            | Part::File { other, .. }
+            | Part::ToolCall { other, .. }
+            | Part::Unknown(other) => other.get("signature").and_then(Value::as_str),
+        }
+    }
 }
+
+/// Shows the shape and never the text: a prompt stands in no log.
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::Text { text, .. } | Part::Reasoning { text, .. } => {
+                write!(f, "{}({} bytes)", self.kind(), text.len())
+            }
+            Part::Provider { provider, kind, .. } => write!(f, "provider({provider}, {kind})"),
+            _ => f.write_str(self.kind()),
+        }
+    }
+}
+
+// What goes wrong is told by kind of value and never by the value, which is the user's.
 
 fn take<T: de::DeserializeOwned, E: de::Error>(object: &mut Object, kind: &str, key: &str) -> Result<T, E> {
     let value = object
-        .remove(key)
+        .shift_remove(key)
         .ok_or_else(|| E::custom(format!("a part of type \"{kind}\" needs the key \"{key}\"")))?;
-    serde_json::from_value(value)
-        .map_err(|error| E::custom(format!("in a part of type \"{kind}\", \"{key}\": {error}")))
+    serde_json::from_value(value).map_err(|_| misfit(kind, key))
 }
 
 fn maybe<T: de::DeserializeOwned, E: de::Error>(
@@ -208,12 +297,18 @@ fn maybe<T: de::DeserializeOwned, E: de::Error>(
     kind: &str,
     key: &str,
 ) -> Result<Option<T>, E> {
-    match object.remove(key) {
+    match object.shift_remove(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => serde_json::from_value(value)
             .map(Some)
-            .map_err(|error| E::custom(format!("in a part of type \"{kind}\", \"{key}\": {error}"))),
+            .map_err(|_| misfit(kind, key)),
     }
+}
+
+fn misfit<E: de::Error>(kind: &str, key: &str) -> E {
+    E::custom(format!(
+        "in a part of type \"{kind}\", \"{key}\" is of the wrong kind"
+    ))
 }
 
 impl<'de> Deserialize<'de> for Part {
@@ -237,11 +332,7 @@ fn part_from<E: de::Error>(mut object: Object) -> Result<Part, E> {
         Some(Value::String(kind)) => kind.clone(),
         _ => return Err(E::custom("a part needs a \"type\"")),
     };
-    let known = matches!(
-        kind.as_str(),
-        "text" | "image_url" | "input_audio" | "file" | "reasoning" | "provider" | "tool_call"
-    );
-    if !known {
+    if !Part::TYPES.contains(&kind.as_str()) {
         return Ok(Part::Unknown(object));
     }
     // `shift_remove` keeps the order of the rest: unknown keys come back as they came.
@@ -289,7 +380,7 @@ fn part_from<E: de::Error>(mut object: Object) -> Result<Part, E> {
 }
 
 /// One entry of a conversation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -348,6 +439,11 @@ impl Message {
         Self::new(Role::System, text)
     }
 
+    /// What the model said.
+    pub fn assistant(text: impl Into<String>) -> Self {
+        Self::new(Role::Assistant, text)
+    }
+
     /// What the person says.
     pub fn user(text: impl Into<String>) -> Self {
         Self::new(Role::User, text)
@@ -359,5 +455,157 @@ impl Message {
             tool_call_id: Some(tool_call_id.into()),
             ..Self::new(Role::Tool, text)
         }
+    }
+
+    /// The joined text of the message, "" if it has none.
+    pub fn text(&self) -> Cow<'_, str> {
+        self.content.as_ref().map_or(Cow::Borrowed(""), Content::text)
+    }
+}
+
+/// Shows the shape and never the text: a prompt stands in no log.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Message");
+        shown.field("role", &self.role);
+        if let Some(content) = &self.content {
+            shown.field("content", content);
+        }
+        if let Some(calls) = &self.tool_calls {
+            shown.field(
+                "tool_calls",
+                &calls.iter().map(ToolCall::name).collect::<Vec<_>>(),
+            );
+        }
+        if let Some(id) = &self.tool_call_id {
+            shown.field("tool_call_id", id);
+        }
+        shown.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn same(document: &Value) -> Message {
+        let message: Message = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(&serde_json::to_value(&message).unwrap(), document);
+        // The other way of reading: from text, where serde borrows and buffers differently.
+        assert_eq!(
+            serde_json::from_str::<Message>(&document.to_string()).unwrap(),
+            message
+        );
+        message
+    }
+
+    #[test]
+    fn unknown_keys_are_kept_on_messages_parts_and_calls() {
+        let message = same(&json!({
+            "role": "assistant", "novel": {"a": [1, null]}, "cache_control": {"type": "ephemeral"},
+            "content": [{"type": "text", "text": "x", "novel": 1.5, "extra": {"gemini": {}}}],
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{", "novel": true},
+                            "novel": null}],
+        }));
+        assert_eq!(message.other["novel"], json!({"a": [1, null]}));
+    }
+
+    #[test]
+    fn a_part_of_an_unknown_type_is_kept_whole() {
+        let message =
+            same(&json!({"role": "user", "content": [{"type": "hologram", "data": [1], "signature": "s"}]}));
+        let Some(Content::Parts(parts)) = &message.content else {
+            panic!("parts are expected")
+        };
+        assert_eq!((parts[0].kind(), parts[0].signature()), ("hologram", Some("s")));
+    }
+
+    #[test]
+    fn every_known_part_comes_back_and_knows_its_type() {
+        let parts = json!([
+            {"type": "text", "text": "a", "annotations": [{"type": "url_citation"}], "signature": "s"},
+            {"type": "image_url", "image_url": {"url": "data:,"}, "signature": "s"},
+            {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}, "signature": "s"},
+            {"type": "file", "file": {"file_id": "f"}, "signature": "s"},
+            {"type": "reasoning", "text": "", "encrypted": "e", "id": "r", "signature": "s"},
+            {"type": "provider", "provider": "p", "kind": "k", "data": null, "signature": "s"},
+            {"type": "tool_call", "id": "c", "signature": "s"},
+        ]);
+        let message = same(&json!({"role": "assistant", "content": parts}));
+        let Some(Content::Parts(parts)) = &message.content else {
+            panic!("parts are expected")
+        };
+        assert_eq!(parts.iter().map(Part::kind).collect::<Vec<_>>(), Part::TYPES);
+        assert!(parts.iter().all(|part| part.signature() == Some("s")));
+    }
+
+    #[test]
+    fn null_is_absent_and_unknown_nulls_stay() {
+        let read: Message =
+            serde_json::from_value(json!({"role": "user", "content": null, "name": null, "x": null}))
+                .unwrap();
+        assert_eq!(
+            serde_json::to_value(&read).unwrap(),
+            json!({"role": "user", "x": null})
+        );
+    }
+
+    #[test]
+    fn a_misfit_part_is_told_without_its_value() {
+        for bad in [
+            json!({"type": "text", "text": 7}),
+            json!({"type": "text"}),
+            json!({"text": "secret"}),
+            json!("secret"),
+        ] {
+            let error =
+                serde_json::from_value::<Message>(json!({"role": "user", "content": [bad]})).unwrap_err();
+            let told = crate::unreadable("the message", &error).message;
+            assert!(!told.contains("secret"), "{told}");
+        }
+    }
+
+    #[test]
+    fn the_text_is_joined() {
+        let mut message = Message::user("one");
+        assert_eq!(message.text(), "one");
+        message.content = Some(Content::Parts(vec![
+            Part::text("a"),
+            Part::ToolCall {
+                id: "c".into(),
+                other: Object::new(),
+            },
+            Part::text("b"),
+            Part::text("c"),
+        ]));
+        assert_eq!(message.text(), "abc");
+        message.content = None;
+        assert_eq!(message.text(), "");
+    }
+
+    #[test]
+    fn debug_shows_no_prompt() {
+        let mut message = Message::user("my secret");
+        assert!(!format!("{message:?}").contains("secret"));
+        message.content = Some(Content::Parts(vec![
+            Part::text("my secret"),
+            Part::Reasoning {
+                text: "my secret".into(),
+                encrypted: Some("my secret".into()),
+                id: None,
+                signature: Some("my secret".into()),
+                other: Object::new(),
+            },
+            Part::ImageUrl {
+                image_url: json!("my secret"),
+                other: Object::new(),
+            },
+        ]));
+        let shown = format!("{message:?}");
+        assert!(
+            !shown.contains("secret") && shown.contains("text(9 bytes)"),
+            "{shown}"
+        );
     }
 }
