@@ -25,6 +25,7 @@ REASONS = {
 }  # fmt: skip
 
 MAX_HEAD = 256 * 1024
+TURN = 64 * 1024  # bytes that one answer may send before the others get their turn
 
 
 class ClientLeftError(Exception):
@@ -241,6 +242,7 @@ class Exchange:
         self.keep_alive = keep_alive
         self.open = False
         self._chunked = False
+        self._yielded = 0
 
     async def start(
         self, status: int = 200, headers: Mapping[str, str] | None = None, *, length: int | None = None
@@ -294,12 +296,16 @@ class Exchange:
     async def raw(self, data: bytes) -> None:
         """Bytes as they are; waits while the client does not read, ends the handler when it left."""
         connection = self._connection
-        if connection.lost or connection.transport is None:
+        # A socket that fails is closing some turns of the loop before `connection_lost` says so.
+        if connection.lost or connection.transport is None or connection.transport.is_closing():
             raise ClientLeftError
         connection.transport.write(data)
         connection.count(len(data))
         if connection.writable is not None:
             await connection.writable
+        elif connection.handed - self._yielded > TURN:
+            self._yielded = connection.handed
+            await asyncio.sleep(0)  # a reader that keeps up must not take all the turns
 
     async def sleep(self, seconds: float) -> None:
         """Wait; ends at once when the client leaves."""

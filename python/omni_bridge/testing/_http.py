@@ -103,7 +103,7 @@ class HttpServer:
         return self
 
     def stop(self) -> None:
-        """Close every socket and end the thread; calling it again does nothing."""
+        """Close every socket and end the thread, once. RuntimeError when a handler blocks the loop."""
         thread, loop, stopping = self._thread, self._loop, self._stopping
         if thread is None or loop is None or stopping is None:
             return
@@ -111,6 +111,10 @@ class HttpServer:
             loop.call_soon_threadsafe(stopping.set)
         thread.join(timeout=30)
         self._thread = None
+        if thread.is_alive():
+            raise RuntimeError(
+                f"{type(self).__name__} did not stop within 30 s: does a handler block its loop?"
+            )
 
     def _main(self, ready: list[BaseException | None], begun: threading.Event) -> None:
         try:

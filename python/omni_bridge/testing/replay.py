@@ -208,7 +208,7 @@ class ReplayServer(HttpServer):
         """What was refused, one line each: cassette, interaction, why."""
 
     def url_of(self, number: int, *, cut: str | None = None, pause: float | None = None) -> str:
-        """The base URL of one cassette, without a slash at the end, with a cut or pause of its own if given."""
+        """The base URL of one cassette, without a slash at the end, with its own cut or pause."""
         way = ""
         if cut is not None:
             name, seed = _parse_cut(cut)
