@@ -21,8 +21,8 @@ from omni_bridge.testing import DemoServer
 
 LIMIT_SECONDS = 5.0
 CODE = 7
-# How a program may end: by itself from asyncio, from a plain stream, with a stream open on another thread, by an
-# uncaught error (1 is Python's own code for that), and without Python's clean-up.
+# How a program may end: by itself from asyncio, from a plain stream, with a stream open on another thread, by
+# an uncaught error (1 is Python's own code for that), and without Python's clean-up.
 WAYS = {"asyncio": CODE, "sync": CODE, "thread": CODE, "error": 1, "hard": CODE}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,8 +20,8 @@ from typing import Any
 from omni_bridge.testing import DemoServer
 
 CHECKPOINTS = 20
-# What Python, LiteLLM and the allocator may still take for themselves between the first and the last checkpoint
-# (the first stands after a tenth of the streams, when every cache and pool has been filled).
+# What Python, LiteLLM and the allocator may still take for themselves between the first and the last
+# checkpoint (the first stands after a tenth of the streams, when every cache and pool has been filled).
 ROOM_MB = 24.0
 
 
@@ -92,7 +91,7 @@ def state(streams: int) -> State:
         streams=streams,
         resident_mb=round(int(fields["VmRSS"].split()[0]) / 1024, 1),
         threads=int(fields["Threads"]),
-        descriptors=len(os.listdir("/proc/self/fd")),
+        descriptors=sum(1 for _ in Path("/proc/self/fd").iterdir()),
     )
 
 
