@@ -2,3 +2,4 @@
 //! No provider logic, and no `pyo3`: the embedded way speaks to the interpreter through a table of C functions.
 
 pub mod embedded;
+pub mod http;

@@ -1,3 +1,34 @@
 //! One LLM call for every provider: what a Rust user depends on.
+//!
+//! ```no_run
+//! use omni_bridge::{Client, Message, Request};
+//!
+//! # async fn run() -> omni_bridge::Result<()> {
+//! let client = Client::builder().build()?;
+//! let reply = client.chat(Request::new("openai/gpt-5-mini", vec![Message::user("Say hello.")])).await?;
+//! println!("{}", reply.content);
+//! # Ok(()) }
+//! ```
+//!
+//! [`Client`] keeps the time limits, tries again, goes on with a fallback, and folds the events into the reply: the
+//! same above every engine. What is asked and answered is the contract of `omni_core`, re-exported here.
 
-pub use omni_core::*;
+mod builder;
+mod call;
+mod cancel;
+mod client;
+mod fallback;
+mod limits;
+mod retry;
+mod source;
+pub mod testing;
+mod timer;
+
+pub use builder::{Bridge, ClientBuilder};
+pub use client::Client;
+pub use omni_core::{
+    Attempt, BoxFuture, CONTRACT, CacheCreation, Canceller, ChatEngine, ChatModel, ChatStream, Code, Content,
+    Custom, Engine, EngineChoice, Error, Event, FinishReason, Function, Message, ModelId, ModelInfo, Object,
+    Part, Reply, Request, Result, Retry, RetryPolicy, Role, Step, Steps, Stop, Timeout, Timeouts, Tool,
+    ToolCall, ToolChoice, Usage,
+};

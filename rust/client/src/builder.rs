@@ -1,0 +1,179 @@
+//! Configuring a client.
+
+use crate::client::{Client, Shared};
+use crate::fallback;
+use crate::limits::{self, Limits};
+use crate::retry::{self, Budget};
+use crate::source::Source;
+use omni_bridge_py::embedded::EmbeddedConfig;
+use omni_core::{ChatEngine, Result, Retry, RetryPolicy, Timeout, Timeouts};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The way to the Python engine.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Bridge {
+    /// An interpreter in this process.
+    #[default]
+    Embedded,
+    /// A bridge service (`omni serve`) elsewhere.
+    Url {
+        /// Its address, for example `http://127.0.0.1:8090`.
+        url: String,
+        /// Its token, if it asks for one.
+        token: Option<String>,
+    },
+}
+
+impl std::fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Bridge::Embedded => f.write_str("Embedded"),
+            Bridge::Url { url, token } => f
+                .debug_struct("Url")
+                .field("url", url)
+                .field("token", &token.as_ref().map(|_| "…"))
+                .finish(),
+        }
+    }
+}
+
+/// Builds a [`Client`]. Everything has a default.
+///
+/// ```no_run
+/// # fn main() -> omni_bridge::Result<()> {
+/// use omni_bridge::{Bridge, Client, RetryPolicy, Timeouts};
+///
+/// let client = Client::builder()
+///     .bridge(Bridge::Url { url: "http://127.0.0.1:8090".into(), token: None })
+///     .timeout(Timeouts { first_event: Some(30.0), total: Some(120.0), ..Timeouts::default() })
+///     .retry(RetryPolicy { max_retries: Some(4), max_wait: Some(20.0) })
+///     .fallbacks(["anthropic/claude-sonnet-4-5"])
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClientBuilder {
+    engine: Option<Arc<dyn ChatEngine>>,
+    bridge: Bridge,
+    embedding: EmbeddedConfig,
+    timeouts: Timeouts,
+    retry: RetryPolicy,
+    fallbacks: Vec<Value>,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            engine: None,
+            bridge: Bridge::default(),
+            embedding: EmbeddedConfig::default(),
+            timeouts: limits::DEFAULT,
+            retry: retry::DEFAULT,
+            fallbacks: Vec::new(),
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// The way to the Python engine. Default: embedded.
+    pub fn bridge(mut self, bridge: Bridge) -> Self {
+        self.bridge = bridge;
+        self
+    }
+
+    /// The interpreter to embed: a Python executable, or the folder of a virtual environment. Default:
+    /// `OMNI_BRIDGE_PYTHON`, then `VIRTUAL_ENV`, then `python3` on the path. A process that already has an
+    /// interpreter uses that one.
+    pub fn python(mut self, python: impl Into<PathBuf>) -> Self {
+        self.embedding.python = Some(python.into());
+        self
+    }
+
+    /// Another engine than those behind a [`Bridge`], for example [`testing::FakeEngine`](crate::testing::FakeEngine).
+    pub fn engine(mut self, engine: impl ChatEngine + 'static) -> Self {
+        self.engine = Some(Arc::new(engine));
+        self
+    }
+
+    /// Limits for every call; a request's own `timeout` wins, field by field. Default: 15 s to connect, 600 s to
+    /// the first event, 300 s between two events, none in all. A field that is `None` here keeps its default;
+    /// `f64::INFINITY` means no limit.
+    pub fn timeout(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = limits::overlay(self.timeouts, Timeout::Each(timeouts));
+        self
+    }
+
+    /// How often to try again, before the first event only; a request's own `retry` wins. Default: 2 retries for
+    /// each model, at most 60 s of rest in all. Only errors that are `retryable` are tried again; the provider's
+    /// Retry-After is kept, or else the rest grows from half a second.
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry::overlay(self.retry, Retry::Policy(retry));
+        self
+    }
+
+    /// Models to go on with when one fails before its first event: ids, or objects with the fields to change.
+    /// A request's own `fallbacks` win. `api_key`, `api_base` and `headers` of the request stay with its provider.
+    pub fn fallbacks<F: Into<Value>>(mut self, fallbacks: impl IntoIterator<Item = F>) -> Self {
+        self.fallbacks = fallbacks.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether requests may set `api_base`, `api_key` and `headers`. Default: yes. For programs that pass on what
+    /// strangers ask.
+    pub fn allow_endpoints(mut self, allow: bool) -> Self {
+        self.embedding.allow_endpoints = allow;
+        self
+    }
+
+    /// Hosts beside a provider's own to which a key from the environment may be sent.
+    pub fn allowed_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.embedding.allowed_hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether images may be fetched from private addresses. Default: no.
+    pub fn allow_private_images(mut self, allow: bool) -> Self {
+        self.embedding.allow_private_images = allow;
+        self
+    }
+
+    /// The client. Starts nothing and reads no environment.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the limit, the fallback or the address that cannot be.
+    pub fn build(self) -> Result<Client> {
+        let limits = Limits::new(&self.timeouts)?;
+        let budget = Budget::new(self.retry)?;
+        for (at, entry) in self.fallbacks.iter().enumerate() {
+            fallback::check(at, entry)?;
+        }
+        let source = match self.engine {
+            Some(engine) => Source::Given(engine),
+            None => Source::new(self.bridge, self.embedding)?,
+        };
+        Ok(Client::from_shared(Shared {
+            source,
+            timeouts: self.timeouts,
+            limits,
+            retry: self.retry,
+            budget,
+            fallbacks: self.fallbacks,
+        }))
+    }
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    /// Without tokens: those of the bridge, and those that a fallback may carry.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("bridge", &self.bridge)
+            .field("embedding", &self.embedding)
+            .field("timeouts", &self.timeouts)
+            .field("retry", &self.retry)
+            .field("fallbacks", &self.fallbacks.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,464 @@
+//! One call: its tries, its limits, its one last event. A state machine that is polled on the caller's own task;
+//! no task is spawned, and nothing but a timer is asked of the runtime.
+
+use crate::cancel::Cancel;
+use crate::client::Shared;
+use crate::limits::{self, Limits};
+use crate::retry::{self, Budget};
+use crate::{fallback, timer::Timer};
+use futures_core::Stream;
+use omni_core::{
+    Attempt, BoxFuture, ChatEngine, ChatStream, Code, EngineChoice, Error, Event, Fold, ModelId, Reply,
+    Request, Result, RetryPolicy, Step, Steps, Timeout, Timeouts,
+};
+use serde_json::Value;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a cancelled try may take to say that its socket is closed. Engines bound this themselves; this is for
+/// one that does not.
+const CANCEL_GRACE: Duration = Duration::from_secs(10);
+
+/// Ready events between two looks at the clock, when a total limit is set and the engine never lets us wait.
+const CLOCK_EVERY: u32 = 64;
+
+/// The limits that a call keeps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Limit {
+    FirstEvent,
+    Idle,
+    Total,
+    /// A cancelled try should have closed its socket by now.
+    Closing,
+}
+
+/// A limit that has passed, and how long it was.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    limit: Limit,
+    after: Duration,
+}
+
+enum Stage {
+    /// Not yet polled.
+    New,
+    /// The engine is being found.
+    Connecting(BoxFuture<'static, Result<Arc<dyn ChatEngine>>>),
+    /// A try runs.
+    Calling(Steps),
+    /// Between two tries of the same model.
+    Resting(Instant),
+    /// The last event has been handed out.
+    Ended,
+}
+
+pub(crate) struct Call {
+    client: Arc<Shared>,
+    /// What is asked now; its `timeout`, `retry` and `fallbacks` are taken out and kept here.
+    request: Request,
+    streamed: bool,
+    stage: Stage,
+    fallbacks: std::vec::IntoIter<Value>,
+    timeouts: Timeouts,
+    limits: Limits,
+    policy: RetryPolicy,
+    budget: Budget,
+    cancel: Arc<Cancel>,
+    fold: Fold,
+    attempts: Vec<Attempt>,
+    /// An event of an answer has been handed out: no other try can take its place.
+    answered: bool,
+    /// The engine is being waited for since then. Time in which the caller does not read is not counted as silence.
+    waiting_since: Option<Instant>,
+    cancelled_at: Option<Instant>,
+    began: Instant,
+    try_began: Instant,
+    events_since_clock: u32,
+    timer: Timer,
+}
+
+impl Call {
+    /// The stream of a call. Nothing happens until it is polled.
+    pub(crate) fn open(client: Arc<Shared>, request: Request, streamed: bool) -> ChatStream {
+        let cancel = Arc::new(Cancel::default());
+        let canceller = cancel.canceller();
+        let now = Instant::now();
+        let call = Self {
+            request,
+            streamed,
+            stage: Stage::New,
+            fallbacks: Vec::new().into_iter(),
+            timeouts: client.timeouts,
+            limits: client.limits,
+            policy: client.retry,
+            budget: client.budget,
+            client,
+            cancel,
+            fold: Fold::new(),
+            attempts: Vec::new(),
+            answered: false,
+            waiting_since: None,
+            cancelled_at: None,
+            began: now,
+            try_began: now,
+            events_since_clock: 0,
+            timer: Timer::default(),
+        };
+        ChatStream::new(call, canceller)
+    }
+
+    fn drive(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            if self.cancel.asked() && self.cancelled_at.is_none() {
+                self.cancelled_at = Some(Instant::now());
+                match self.stage {
+                    Stage::Calling(_) | Stage::Ended => {}
+                    Stage::New | Stage::Connecting(_) | Stage::Resting(_) => return self.cancelled(None),
+                }
+            }
+            match &mut self.stage {
+                Stage::New => {
+                    self.began = Instant::now();
+                    if let Err(error) = self.prepare() {
+                        return self.failed(error);
+                    }
+                    self.ask();
+                }
+                Stage::Connecting(connecting) => match connecting.as_mut().poll(context) {
+                    Poll::Ready(Ok(engine)) => self.begin(&*engine),
+                    Poll::Ready(Err(error)) => {
+                        if let Some(event) = self.settle(error) {
+                            return Poll::Ready(Some(event));
+                        }
+                    }
+                    Poll::Pending => match self.wait(context) {
+                        Some(late) => return self.late(late),
+                        None => return Poll::Pending,
+                    },
+                },
+                Stage::Calling(steps) => match Pin::new(steps).poll_next(context) {
+                    Poll::Ready(step) => {
+                        self.waiting_since = None;
+                        if let Some(event) = self.step(step) {
+                            return Poll::Ready(Some(event));
+                        }
+                    }
+                    Poll::Pending => match self.wait(context) {
+                        None => return Poll::Pending,
+                        Some(Late {
+                            limit: Limit::Closing,
+                            ..
+                        }) => return self.cancelled(None),
+                        // The next try may have better luck.
+                        Some(
+                            late @ Late {
+                                limit: Limit::FirstEvent,
+                                ..
+                            },
+                        ) => {
+                            let error = self.too_late(late);
+                            if let Some(event) = self.settle(error) {
+                                return Poll::Ready(Some(event));
+                            }
+                        }
+                        Some(late) => return self.late(late),
+                    },
+                },
+                Stage::Resting(until) => {
+                    let until = *until;
+                    self.cancel.register(context.waker());
+                    if self.cancel.asked() {
+                        continue;
+                    }
+                    if self.timer.poll(until, context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.ask();
+                }
+                Stage::Ended => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Checks the request before anything is sent, and takes out what is the client's own business.
+    fn prepare(&mut self) -> Result<()> {
+        self.request.check()?;
+        if self.request.engine == Some(EngineChoice::Native) {
+            let message =
+                "engine: there is no native engine in this version; leave it out, or ask for \"litellm\"";
+            return Err(Error::new(Code::Unsupported, message));
+        }
+        let fallbacks = self
+            .request
+            .fallbacks
+            .take()
+            .unwrap_or_else(|| self.client.fallbacks.clone());
+        for (at, entry) in fallbacks.iter().enumerate() {
+            fallback::check(at, entry)?;
+        }
+        self.fallbacks = fallbacks.into_iter();
+        self.take_policies()
+    }
+
+    /// Moves `timeout` and `retry` out of the request that is asked next.
+    fn take_policies(&mut self) -> Result<()> {
+        if let Some(timeout) = self.request.timeout.take() {
+            self.timeouts = limits::overlay(self.timeouts, timeout);
+            self.limits = Limits::new(&self.timeouts)?;
+        }
+        if let Some(retry) = self.request.retry.take() {
+            self.policy = retry::overlay(self.policy, retry);
+            self.budget = Budget::new(self.policy)?;
+        }
+        // The engine alone sees the socket, so it gets this one limit; the others it must not double.
+        let connect = self.timeouts.connect;
+        self.request.timeout = connect.map(|_| {
+            Timeout::Each(Timeouts {
+                connect,
+                ..Timeouts::default()
+            })
+        });
+        Ok(())
+    }
+
+    /// Begins a try.
+    fn ask(&mut self) {
+        self.try_began = Instant::now();
+        self.waiting_since = None;
+        match self.client.source.ready() {
+            Some(engine) => self.begin(&*engine),
+            None => self.stage = Stage::Connecting(self.client.source.connect()),
+        }
+    }
+
+    fn begin(&mut self, engine: &dyn ChatEngine) {
+        let steps = engine.call(&self.request, self.streamed);
+        self.cancel.watch(steps.canceller());
+        self.stage = Stage::Calling(steps);
+    }
+
+    /// Takes one step of the running try; gives the event that the caller sees, if there is one.
+    fn step(&mut self, step: Option<Step>) -> Option<Event> {
+        if self.cancelled_at.is_some() {
+            // What was under way when the caller cancelled is not shown: the next event is the last.
+            return match step {
+                Some(Step::Event(_)) => None,
+                Some(Step::Cancelled { closed_ms }) => Some(self.end_cancelled(closed_ms)),
+                Some(Step::Finish(_) | Step::Reply(_) | Step::Failed(_)) | None => {
+                    Some(self.end_cancelled(None))
+                }
+            };
+        }
+        match step {
+            Some(Step::Event(event)) if !event.is_last() => {
+                self.answered = true;
+                self.fold.push(&event);
+                self.events_since_clock += 1;
+                if self.events_since_clock >= CLOCK_EVERY {
+                    self.events_since_clock = 0;
+                    if let Some(total) = self.limits.total.filter(|total| self.began.elapsed() >= *total) {
+                        let error = self.too_late(Late {
+                            limit: Limit::Total,
+                            after: total,
+                        });
+                        return Some(self.end_failed(error));
+                    }
+                }
+                Some(event)
+            }
+            Some(Step::Finish(finish)) => {
+                let attempts = self.attempts_with(None);
+                let reply = std::mem::take(&mut self.fold).finish(*finish, attempts);
+                Some(self.end_done(reply))
+            }
+            Some(Step::Reply(mut reply)) => {
+                reply.attempts = self.attempts_with(None);
+                Some(self.end_done(*reply))
+            }
+            Some(Step::Failed(error)) => self.settle(error),
+            // Nobody asked for it: the engine is being shut down under the call.
+            Some(Step::Cancelled { closed_ms }) => Some(self.end_cancelled(closed_ms)),
+            Some(Step::Event(_)) => self.settle(Error::internal(
+                "the engine sent an event that only the client makes",
+            )),
+            None => self.settle(Error::internal("the engine ended a call without saying how")),
+        }
+    }
+
+    /// A try failed: rests before the next one, goes on with a fallback (and tells so), or ends.
+    fn settle(&mut self, error: Error) -> Option<Event> {
+        let error = error.for_model(&self.request.model);
+        self.stop_try();
+        if self.answered || error.code == Code::Cancelled {
+            return Some(self.end_failed(error));
+        }
+        let left = self
+            .limits
+            .total
+            .map(|total| total.saturating_sub(self.began.elapsed()));
+        if let Some(rest) = self.budget.rest(&error, left) {
+            self.record(Some(error));
+            self.stage = Stage::Resting(Instant::now() + rest);
+            return None;
+        }
+        if error.code == Code::Budget || left.is_some_and(|left| left.is_zero()) {
+            return Some(self.end_failed(error));
+        }
+        let Some(next) = self.fallbacks.next() else {
+            return Some(self.end_failed(error));
+        };
+        let from = self.request.model.clone();
+        self.record(Some(error.clone()));
+        self.budget.next_model();
+        let changed = fallback::apply(std::mem::take(&mut self.request), &next).and_then(|request| {
+            self.request = request;
+            self.take_policies()
+        });
+        if let Err(error) = changed {
+            return Some(self.end(|reply| Event::Error { error, reply }));
+        }
+        // No rest: another model knows nothing of the first one's trouble.
+        self.stage = Stage::Resting(Instant::now());
+        let event = Event::Fallback {
+            from,
+            to: self.request.model.clone(),
+            error,
+            discarded: Vec::new(),
+        };
+        self.fold.push(&event);
+        Some(event)
+    }
+
+    /// Registers for what can happen next; says which limit has passed, if one has.
+    fn wait(&mut self, context: &mut Context<'_>) -> Option<Late> {
+        self.cancel.register(context.waker());
+        if self.cancel.asked() && self.cancelled_at.is_none() {
+            // The cancel came between the check and the registration.
+            context.waker().wake_by_ref();
+            return None;
+        }
+        let at = |since: Instant, after: Duration, limit| (since + after, Late { limit, after });
+        let nearest = if let Some(since) = self.cancelled_at {
+            Some(at(since, CANCEL_GRACE, Limit::Closing))
+        } else {
+            let silence = if self.answered {
+                let idle = self.limits.idle;
+                idle.map(|idle| {
+                    at(
+                        *self.waiting_since.get_or_insert_with(Instant::now),
+                        idle,
+                        Limit::Idle,
+                    )
+                })
+            } else {
+                self.limits
+                    .first_event
+                    .map(|first| at(self.try_began, first, Limit::FirstEvent))
+            };
+            let total = self.limits.total.map(|total| at(self.began, total, Limit::Total));
+            match (silence, total) {
+                (Some(silence), Some(total)) => Some(if silence.0 < total.0 { silence } else { total }),
+                (silence, total) => silence.or(total),
+            }
+        };
+        let (at, late) = nearest?;
+        self.timer.poll(at, context).is_ready().then_some(late)
+    }
+
+    fn too_late(&self, late: Late) -> Error {
+        let what = match late.limit {
+            Limit::FirstEvent => "timeout.first_event: no answer began",
+            Limit::Idle => "timeout.idle: nothing came",
+            Limit::Total | Limit::Closing => "timeout.total: the answer was not whole",
+        };
+        let message = format!(
+            "{what} within {} s; raise the limit if the model is only slow",
+            late.after.as_secs_f64()
+        );
+        let mut error = Error::new(Code::Timeout, message).for_model(&self.request.model);
+        error.provider = ModelId::parse(&self.request.model).provider.map(str::to_owned);
+        error
+    }
+
+    // The ends. Each leaves `Stage::Ended`, which drops the running try and so closes its socket.
+
+    fn late(&mut self, late: Late) -> Poll<Option<Event>> {
+        let error = self.too_late(late);
+        Poll::Ready(Some(self.end_failed(error)))
+    }
+
+    fn failed(&mut self, error: Error) -> Poll<Option<Event>> {
+        let error = error.for_model(&self.request.model);
+        Poll::Ready(Some(self.end(|reply| Event::Error { error, reply })))
+    }
+
+    fn cancelled(&mut self, closed_ms: Option<u64>) -> Poll<Option<Event>> {
+        Poll::Ready(Some(self.end_cancelled(closed_ms)))
+    }
+
+    fn end_failed(&mut self, error: Error) -> Event {
+        self.record(Some(error.clone()));
+        self.end(|reply| Event::Error { error, reply })
+    }
+
+    fn end_cancelled(&mut self, closed_ms: Option<u64>) -> Event {
+        if matches!(self.stage, Stage::Calling(_)) {
+            self.record(Some(
+                Error::new(Code::Cancelled, "the call was cancelled").for_model(&self.request.model),
+            ));
+        }
+        self.end(|reply| Event::Cancelled { reply, closed_ms })
+    }
+
+    fn end_done(&mut self, reply: Reply) -> Event {
+        self.stop_try();
+        Event::Done {
+            reply: Box::new(reply),
+        }
+    }
+
+    /// Ends with what has come so far.
+    fn end(&mut self, last: impl FnOnce(Box<Reply>) -> Event) -> Event {
+        self.stop_try();
+        let attempts = std::mem::take(&mut self.attempts);
+        last(Box::new(std::mem::take(&mut self.fold).partial(attempts)))
+    }
+
+    /// The running try, if there is one, is over: dropping it closes its socket.
+    fn stop_try(&mut self) {
+        self.cancel.unwatch();
+        self.stage = Stage::Ended;
+    }
+
+    fn record(&mut self, error: Option<Error>) {
+        self.attempts.push(Attempt {
+            model: self.request.model.clone(),
+            engine: self.client.source.ready().map(|engine| engine.name()),
+            error,
+            duration_ms: u64::try_from(self.try_began.elapsed().as_millis()).ok(),
+        });
+    }
+
+    fn attempts_with(&mut self, error: Option<Error>) -> Vec<Attempt> {
+        self.record(error);
+        std::mem::take(&mut self.attempts)
+    }
+}
+
+impl Stream for Call {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        let call = &mut *self;
+        catch_unwind(AssertUnwindSafe(|| call.drive(context))).unwrap_or_else(|_| {
+            // The state may be torn, so the call ends here; the client and its other calls share none of it.
+            self.failed(Error::internal(
+                "a call panicked: this is a bug of omni_bridge; other calls go on",
+            ))
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! The client: one `ChatModel` over whichever engine answers.
+
+use crate::builder::ClientBuilder;
+use crate::call::Call;
+use crate::limits::Limits;
+use crate::retry::Budget;
+use crate::source::Source;
+use omni_core::{BoxFuture, ChatModel, ChatStream, ModelInfo, Reply, Request, Result, RetryPolicy, Timeouts};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the clones of a client share.
+pub(crate) struct Shared {
+    pub(crate) source: Source,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) limits: Limits,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) budget: Budget,
+    pub(crate) fallbacks: Vec<Value>,
+}
+
+/// Calls models. Cheap to clone, and to be shared by any number of threads and tasks.
+///
+/// Making one starts nothing: the engine is found at the first call. A call is polled on the caller's own task and
+/// needs a running tokio timer (every tokio runtime with `enable_time` or `enable_all`).
+///
+/// ```
+/// use omni_bridge::testing::FakeEngine;
+/// use omni_bridge::{Client, Event, Message, Request};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// // A program leaves `engine` out and gets the one that is embedded; here one of the tests answers.
+/// let client = Client::builder().engine(FakeEngine::saying("Hello!")).build()?;
+/// let request = Request::new("openai/gpt-5-mini", vec![Message::user("Say hello.")]);
+///
+/// let reply = client.chat(request.clone()).await?;
+/// assert_eq!(reply.content, "Hello!");
+///
+/// let mut stream = client.stream(request);
+/// while let Some(event) = stream.next().await {
+///     match event {
+///         Event::TextDelta { text, .. } => print!("{text}"),
+///         Event::Error { error, .. } => eprintln!("{error}"),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), omni_bridge::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+impl Client {
+    /// A client to be configured; `Client::builder().build()?` has the defaults.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    pub(crate) fn from_shared(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// One call, one reply, over the provider's unstreamed wire. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// Every [`Code`](omni_core::Code) can come; `error.retryable` says whether the same call may succeed later.
+    pub async fn chat(&self, request: Request) -> Result<Reply> {
+        self.chat_events(request).reply().await
+    }
+
+    /// One call, streamed. Dropping the stream cancels the call; so does its
+    /// [`canceller`](ChatStream::canceller), from any thread, and then the events end in `cancelled`.
+    ///
+    /// The call is sent when the stream is first polled. A stream itself never fails: it ends in exactly one of
+    /// `done`, `error` and `cancelled`.
+    pub fn stream(&self, request: Request) -> ChatStream {
+        Call::open(Arc::clone(&self.shared), request, true)
+    }
+
+    /// As [`chat`](Self::chat), over the provider's unstreamed wire, but as the events of a stream: for callers who
+    /// need the [`canceller`](ChatStream::canceller), or what had come when a call failed.
+    pub fn chat_events(&self, request: Request) -> ChatStream {
+        Call::open(Arc::clone(&self.shared), request, false)
+    }
+
+    /// What is known of a model. Unknown fields are `None`.
+    pub async fn model_info(&self, model: &str) -> Result<ModelInfo> {
+        self.shared.source.get().await?.model_info(model).await
+    }
+
+    /// The models that are known: a list of objects, each with at least its `id`.
+    pub async fn models(&self) -> Result<Value> {
+        self.shared.source.get().await?.models().await
+    }
+
+    /// The input tokens that `request` will take, as near as is known without calling the provider.
+    pub async fn count_tokens(&self, request: Request) -> Result<u64> {
+        request.check()?;
+        self.shared.source.get().await?.count_tokens(request).await
+    }
+
+    /// Finds the engine now, and whether it speaks this contract; the first call would otherwise do so.
+    ///
+    /// # Errors
+    /// `engine_unavailable`, naming what is missing and how to mend it.
+    pub async fn connect(&self) -> Result<()> {
+        self.shared.source.check().await
+    }
+
+    /// Loads what the first call would otherwise wait for (LiteLLM takes two seconds and more).
+    pub async fn warm_up(&self) -> Result<()> {
+        self.shared.source.warm_up().await
+    }
+
+    /// Another operation of the engine, as a document: `doctor`, and those that later versions add.
+    ///
+    /// # Errors
+    /// `unsupported` if this client's engine takes no documents.
+    pub async fn op(&self, name: &str, document: Value) -> Result<Value> {
+        self.shared.source.op(name, document).await
+    }
+
+    /// Stops the engine embedded in this process, for every client: its calls end in `cancelled`. Blocks at most
+    /// `timeout`; true if all had ended by then. A later call starts it anew. Other engines are left alone.
+    pub fn shutdown(&self, timeout: Duration) -> bool {
+        self.shared.source.shutdown(timeout)
+    }
+}
+
+impl ChatModel for Client {
+    fn chat(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
+        Box::pin(Client::chat(self, request))
+    }
+
+    fn stream(&self, request: Request) -> ChatStream {
+        Client::stream(self, request)
+    }
+
+    fn model_info(&self, model: &str) -> BoxFuture<'_, Result<ModelInfo>> {
+        let model = model.to_owned();
+        Box::pin(async move { Client::model_info(self, &model).await })
+    }
+
+    fn count_tokens(&self, request: Request) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(Client::count_tokens(self, request))
+    }
+}
+
+impl std::fmt::Debug for Client {
+    /// Without tokens: those of the bridge, and those that a fallback may carry.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("source", &self.shared.source)
+            .field("timeouts", &self.shared.timeouts)
+            .field("retry", &self.shared.retry)
+            .field("fallbacks", &self.shared.fallbacks.len())
+            .finish()
+    }
+}
