@@ -18,11 +18,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # (what, the command that writes it, the command that checks it): the commands are programs of ours, each with
 # a check mode that touches nothing and exits non-zero with a diff.
+HEADER = ["cargo", "test", "--quiet", "--release", "--locked", "-p", "omni-capi", "--test", "header"]
 GENERATORS: list[tuple[str, list[str], list[str]]] = [
     (
         "python/omni_bridge/schema.json (from types.py)",
         [sys.executable, "tools/gen_schema.py", "--write"],
         [sys.executable, "tools/gen_schema.py", "--check"],
+    ),
+    (
+        "rust/capi/include/omni_bridge.h (from rust/capi/src)",
+        [*HEADER, "--", "--write"],
+        HEADER,
     ),
     (
         "the measured tables of README.md and docs (from benches/results)",
