@@ -109,13 +109,14 @@ impl Sink {
             sink.flush();
             return Ok(sink.call.is_full());
         }
+        let held = full || sink.buffer.len() >= BATCH;
         if !sink.dirty && !full {
             sink.dirty = true;
             let hub = sink.hub.clone_ref(slf.py());
             drop(sink);
             Hub::dirty(hub.bind(slf.py()), slf)?;
         }
-        Ok(full || slf.borrow().buffer.len() >= BATCH)
+        Ok(held)
     }
 
     /// Whether the receiver is full.
