@@ -2,6 +2,11 @@
 //!
 //! `cargo bench -p omni-core`. Each benchmark first asserts that what it times is right.
 
+#![allow(
+    missing_docs,
+    reason = "criterion_group! makes a public function without a word on it"
+)]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use omni_core::{Event, Finish, Fold, Request, SseReader};
 use std::hint::black_box;
@@ -32,7 +37,7 @@ fn frames(criterion: &mut Criterion) {
         assert_eq!(read(), deltas);
         group.throughput(Throughput::Elements(deltas as u64));
         group.bench_function(BenchmarkId::new("frames_cut_at", cut), |bencher| {
-            bencher.iter(read)
+            bencher.iter(read);
         });
     }
     group.finish();
@@ -41,7 +46,9 @@ fn frames(criterion: &mut Criterion) {
 fn events(criterion: &mut Criterion) {
     let read = || serde_json::from_str::<Event>(black_box(DELTA));
     assert!(matches!(read(), Ok(Event::TextDelta { index: 0, text }) if text == "Seventeen letters"));
-    criterion.bench_function("event/read", |bencher| bencher.iter(read));
+    criterion.bench_function("event/read", |bencher| {
+        bencher.iter(read);
+    });
     let mut group = criterion.benchmark_group("fold");
     for deltas in [100_u32, 10_000] {
         let event = Event::TextDelta {
@@ -58,7 +65,7 @@ fn events(criterion: &mut Criterion) {
         assert_eq!(fold().content.len(), deltas as usize * 17);
         group.throughput(Throughput::Elements(u64::from(deltas)));
         group.bench_function(BenchmarkId::new("text_deltas", deltas), |bencher| {
-            bencher.iter(fold)
+            bencher.iter(fold);
         });
     }
     group.finish();
@@ -76,7 +83,7 @@ fn requests(criterion: &mut Criterion) {
         assert_eq!(read().map(|request| request.messages.len()), Ok(messages));
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(BenchmarkId::new("read_messages", messages), |bencher| {
-            bencher.iter(read)
+            bencher.iter(read);
         });
     }
     group.finish();

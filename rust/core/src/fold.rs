@@ -21,7 +21,7 @@ enum Slot {
         signature: Option<String>,
         encrypted: Option<String>,
     },
-    ToolCall(ToolCall),
+    ToolCall(Box<ToolCall>),
     Media {
         mime: String,
         base64: String,
@@ -145,16 +145,15 @@ impl Fold {
                     }
                 }
             }
-            Event::ToolCallDelta { index, arguments } => match self.call(*index) {
-                Slot::ToolCall(ToolCall {
-                    custom: Some(custom), ..
-                }) => custom.input.push_str(arguments),
-                Slot::ToolCall(ToolCall {
-                    function: Some(function),
-                    ..
-                }) => function.arguments.push_str(arguments),
-                _ => {}
-            },
+            Event::ToolCallDelta { index, arguments } => {
+                if let Slot::ToolCall(call) = self.call(*index) {
+                    if let Some(custom) = &mut call.custom {
+                        custom.input.push_str(arguments);
+                    } else if let Some(function) = &mut call.function {
+                        function.arguments.push_str(arguments);
+                    }
+                }
+            }
             Event::ToolCallEnd {
                 index,
                 signature,
@@ -287,13 +286,13 @@ impl Fold {
                             other: Object::new(),
                         });
                     }
-                    tool_calls.push(call);
+                    tool_calls.push(*call);
                 }
                 Slot::Media {
                     mime,
                     base64,
                     signature,
-                } => parts.push(media_part(&mime, base64, signature)),
+                } => parts.push(media_part(&mime, &base64, signature)),
                 Slot::Provider {
                     provider,
                     kind,
@@ -348,17 +347,14 @@ impl Fold {
 
     fn slot(&mut self, index: u32, same: fn(&Slot) -> bool, new: fn() -> Slot) -> &mut Slot {
         // Streams talk about the newest part nearly always: looking from the end keeps this constant.
-        let at = match self
+        let found = self
             .slots
             .iter()
-            .rposition(|(have, slot)| *have == index && same(slot))
-        {
-            Some(at) => at,
-            None => {
-                self.slots.push((index, new()));
-                self.slots.len() - 1
-            }
-        };
+            .rposition(|(have, slot)| *have == index && same(slot));
+        let at = found.unwrap_or_else(|| {
+            self.slots.push((index, new()));
+            self.slots.len() - 1
+        });
         &mut self.slots[at].1
     }
 
@@ -392,7 +388,7 @@ impl Fold {
 
     fn call(&mut self, index: u32) -> &mut Slot {
         let new = || {
-            Slot::ToolCall(ToolCall {
+            Slot::ToolCall(Box::new(ToolCall {
                 id: String::new(),
                 kind: "function".to_owned(),
                 function: Some(Function::default()),
@@ -400,7 +396,7 @@ impl Fold {
                 signature: None,
                 extra: None,
                 other: Object::new(),
-            })
+            }))
         };
         self.slot(index, |slot| matches!(slot, Slot::ToolCall(_)), new)
     }
@@ -428,7 +424,7 @@ fn merge_extra(message: &mut Message, extra: Object) {
 }
 
 /// Media that a model made, as the part that a user message would carry it in.
-fn media_part(mime: &str, base64: String, signature: Option<String>) -> Part {
+fn media_part(mime: &str, base64: &str, signature: Option<String>) -> Part {
     let other = signature
         .map(|signature| ("signature".to_owned(), Value::String(signature)))
         .into_iter()

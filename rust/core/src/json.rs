@@ -194,7 +194,7 @@ mod tests {
 
         #[test]
         fn any_string_of_utf16_units_is_read_as_utf16_would_be_read_leniently(units in prop::collection::vec(any::<u16>(), 0..40)) {
-            let escapes: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            let escapes = units.iter().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
             let read: String = from_slice_lenient(format!("\"{escapes}\"").as_bytes()).unwrap();
             prop_assert_eq!(read, String::from_utf16_lossy(&units));
         }

@@ -6,6 +6,7 @@
 mod engine;
 mod error;
 mod event;
+mod explain;
 mod fold;
 mod json;
 mod message;
@@ -18,6 +19,7 @@ mod tool;
 pub use engine::{Engine as ChatEngine, Step, Steps};
 pub use error::{Code, Error, Result};
 pub use event::{Event, Finish};
+pub use explain::near_match;
 pub use fold::Fold;
 pub use json::{Object, from_slice_lenient, mend_surrogates, unreadable};
 pub use message::{Content, Message, Part, Role};

@@ -1,11 +1,13 @@
 //! What is asked: one request, the same through every door.
 
+use crate::explain;
 use crate::json::{self, Object};
 use crate::message::Message;
 use crate::tool::{Tool, ToolChoice};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 
 /// Which engine is to answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,10 +72,32 @@ pub struct RetryPolicy {
     pub max_wait: Option<f64>,
 }
 
+/// The fields that Debug shows: numbers and words of the contract.
+const SHOWN: &[&str] = &[
+    "parallel_tool_calls",
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "seed",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "frequency_penalty",
+    "presence_penalty",
+    "modalities",
+    "service_tier",
+    "reasoning_effort",
+    "reasoning_budget_tokens",
+    "timeout",
+    "retry",
+    "engine",
+];
+
 macro_rules! request {
     ($($(#[$doc:meta])* $field:ident: $type:ty;)*) => {
         /// One call of a model. Absent and null are the same.
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Request {
             /// The model id, `provider/model` in LiteLLM's spelling.
@@ -90,6 +114,23 @@ macro_rules! request {
         impl Request {
             /// Every top-level field, in the order of the contract.
             pub const FIELDS: &'static [&'static str] = &["model", "messages", $(stringify!($field)),*];
+        }
+
+        /// Shows what cannot hold a key or a prompt; of everything else only that it is there.
+        impl fmt::Debug for Request {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut shown = f.debug_struct("Request");
+                shown.field("model", &self.model).field("messages", &self.messages);
+                $(if let Some(value) = &self.$field {
+                    let name = stringify!($field);
+                    if SHOWN.contains(&name) {
+                        shown.field(name, value);
+                    } else {
+                        shown.field(name, &format_args!("(hidden)"));
+                    }
+                })*
+                shown.finish()
+            }
         }
     };
 }
@@ -167,6 +208,21 @@ pub enum Stop {
     Any(Vec<String>),
 }
 
+impl EngineChoice {
+    /// Every choice, in the order of the contract.
+    pub const ALL: &'static [EngineChoice] =
+        &[EngineChoice::Auto, EngineChoice::Native, EngineChoice::Litellm];
+
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            EngineChoice::Auto => "auto",
+            EngineChoice::Native => "native",
+            EngineChoice::Litellm => "litellm",
+        }
+    }
+}
+
 impl Request {
     /// A request of `model` with `messages` and nothing else.
     pub fn new(model: impl Into<String>, messages: Vec<Message>) -> Self {
@@ -180,9 +236,27 @@ impl Request {
     /// Reads a request from JSON text and checks it.
     ///
     /// # Errors
-    /// `invalid_request` with the path of what is wrong, and a near match for an unknown top-level field.
+    /// `invalid_request` with the path of what is wrong, and a near match for an unknown top-level field;
+    /// `unsupported` for what the contract knows and no engine does. No error quotes the request.
     pub fn from_json(text: &[u8]) -> Result<Self> {
-        let request = json::from_slice_lenient::<Self>(text).map_err(|error| explain(text, &error))?;
+        let request = json::from_slice_lenient::<Self>(text).map_err(|error| {
+            let told = json::from_slice_lenient::<Value>(text)
+                .ok()
+                .and_then(|document| explain::request(&document));
+            told.map_or_else(|| json::unreadable("the request", &error), Error::invalid)
+        })?;
+        request.check()?;
+        Ok(request)
+    }
+
+    /// Takes a request from a JSON value and checks it.
+    ///
+    /// # Errors
+    /// As [`Request::from_json`].
+    pub fn from_value(document: &Value) -> Result<Self> {
+        let request = Self::deserialize(document).map_err(|error| {
+            explain::request(document).map_or_else(|| json::unreadable("the request", &error), Error::invalid)
+        })?;
         request.check()?;
         Ok(request)
     }
@@ -194,41 +268,140 @@ impl Request {
                 "model: give the model as \"provider/model\", for example \"openai/gpt-5\"",
             ));
         }
+        let check = || {
+            self.check_messages()?;
+            self.check_tools()?;
+            self.check_limits()?;
+            self.check_objects()
+        };
+        check().map_err(|error: Error| error.for_model(&self.model))
+    }
+
+    fn check_messages(&self) -> Result<()> {
         if self.messages.is_empty() {
             return Err(Error::invalid(
                 "messages: at least one message is needed, for example [{\"role\": \"user\", \"content\": \"Hello\"}]",
             ));
         }
+        for (at, message) in self.messages.iter().enumerate() {
+            for (nth, call) in message.tool_calls.iter().flatten().enumerate() {
+                let missing = match call.kind.as_str() {
+                    "function" if call.function.is_some() => continue,
+                    "custom" if call.custom.is_some() => continue,
+                    "function" => "function: missing, though the call's type is \"function\"",
+                    "custom" => "custom: missing, though the call's type is \"custom\"",
+                    _ => {
+                        "type: expected \"function\" or \"custom\"; a call that the provider ran itself is a part of type \"provider\""
+                    }
+                };
+                return Err(Error::invalid(format!(
+                    "messages[{at}].tool_calls[{nth}].{missing}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_tools(&self) -> Result<()> {
+        for (at, tool) in self.tools.iter().flatten().enumerate() {
+            let (key, object) = match tool {
+                Tool::Function { function, .. } => ("function", function),
+                Tool::Custom { custom, .. } => ("custom", custom),
+                Tool::Provider { .. } => continue,
+            };
+            if object
+                .get("name")
+                .and_then(Value::as_str)
+                .is_none_or(str::is_empty)
+            {
+                return Err(Error::invalid(format!(
+                    "tools[{at}].{key}.name: a tool needs a name, a string"
+                )));
+            }
+        }
+        match &self.tool_choice {
+            Some(ToolChoice::Mode(mode)) if !ToolChoice::MODES.contains(&mode.as_str()) => {
+                Err(Error::invalid(
+                    "tool_choice: expected \"auto\", \"none\", \"required\" or an object that names a tool, got another word",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_limits(&self) -> Result<()> {
         if self.n.is_some_and(|n| n != 1) {
             return Err(Error::new(
                 crate::Code::Unsupported,
                 "n: only 1 answer a call is supported; make several calls",
-            )
-            .for_model(&self.model));
+            ));
+        }
+        let seconds = |path: &str, value: Option<f64>, least: &str, bad: fn(f64) -> bool| match value {
+            Some(value) if !value.is_finite() || bad(value) => Err(Error::invalid(format!(
+                "{path}: expected a number of seconds {least}, got {value}"
+            ))),
+            _ => Ok(()),
+        };
+        let above = |path: &str, value| seconds(path, value, "above 0", |value| value <= 0.0);
+        match self.timeout {
+            None => {}
+            Some(Timeout::Total(total)) => above("timeout", Some(total))?,
+            Some(Timeout::Each(each)) => {
+                above("timeout.connect", each.connect)?;
+                above("timeout.first_event", each.first_event)?;
+                above("timeout.idle", each.idle)?;
+                above("timeout.total", each.total)?;
+            }
+        }
+        match self.retry {
+            Some(Retry::Policy(policy)) => {
+                seconds("retry.max_wait", policy.max_wait, "from 0", |value| value < 0.0)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_objects(&self) -> Result<()> {
+        for (name, value) in self.headers.iter().flatten() {
+            if !value.is_string() {
+                return Err(Error::invalid(format!("headers.{name}: expected a string")));
+            }
+        }
+        for (provider, value) in self.provider_options.iter().flatten() {
+            if !value.is_object() {
+                return Err(Error::invalid(format!(
+                    "provider_options.{provider}: expected an object: options stand under their provider's name, \
+                     for example {{\"openai\": {{\"store\": true}}}}"
+                )));
+            }
+        }
+        for (at, fallback) in self.fallbacks.iter().flatten().enumerate() {
+            let model = match fallback {
+                Value::String(model) => Some(model.as_str()),
+                Value::Object(fields) => {
+                    for key in fields.keys() {
+                        if let Some(told) = explain::unknown_field(key) {
+                            return Err(Error::invalid(format!("fallbacks[{at}].{told}")));
+                        }
+                        if key == "fallbacks" {
+                            return Err(Error::invalid(format!(
+                                "fallbacks[{at}].fallbacks: a fallback has none of its own"
+                            )));
+                        }
+                    }
+                    fields.get("model").and_then(Value::as_str)
+                }
+                _ => None,
+            };
+            if model.is_none_or(|model| model.trim().is_empty()) {
+                return Err(Error::invalid(format!(
+                    "fallbacks[{at}]: expected a model id or an object with \"model\" and the fields to change"
+                )));
+            }
         }
         Ok(())
     }
 }
 
-/// The slow path of a bad request: finds what to say about it.
-fn explain(text: &[u8], error: &serde_json::Error) -> Error {
-    let Ok(Value::Object(object)) = json::from_slice_lenient::<Value>(text) else {
-        return json::unreadable("the request", error);
-    };
-    for key in object.keys() {
-        if !Request::FIELDS.contains(&key.as_str()) {
-            let near = Request::FIELDS
-                .iter()
-                .map(|field| (strsim::damerau_levenshtein(field, key), *field))
-                .min()
-                .filter(|(distance, field)| *distance <= 1 + field.len() / 4);
-            return Error::invalid(match near {
-                Some((_, field)) => format!("{key}: no such field; did you mean \"{field}\"?"),
-                None => format!(
-                    "{key}: no such field; what is meant for one provider goes into \"provider_options\""
-                ),
-            });
-        }
-    }
-    json::unreadable("the request", error)
-}
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,11 @@ pub enum Tool {
     },
 }
 
+impl Tool {
+    /// Every `type`, in the order of the contract.
+    pub const TYPES: &'static [&'static str] = &["function", "custom", "provider"];
+}
+
 /// Which tool the model must use: "auto", "none", "required", or the OpenAI object that names one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -44,6 +49,11 @@ pub enum ToolChoice {
     Mode(String),
     /// The OpenAI object, for example `{"type": "function", "function": {"name": "…"}}`.
     Named(Object),
+}
+
+impl ToolChoice {
+    /// The words that may stand in place of an object.
+    pub const MODES: &'static [&'static str] = &["auto", "none", "required"];
 }
 
 /// The function that a model wants called.
@@ -118,5 +128,45 @@ impl ToolCall {
             (None, Some(custom)) => &custom.input,
             (None, None) => "",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tools_come_back_with_what_is_unknown_in_them() {
+        for document in [
+            json!({"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": null},
+                   "cache_control": {"type": "ephemeral"}, "extra": {"gemini": {}}}),
+            json!({"type": "custom", "custom": {"name": "c", "format": {"type": "text"}}, "novel": 1}),
+            json!({"type": "provider", "provider": "anthropic", "data": {"type": "web_search_20250305"}}),
+        ] {
+            let tool: Tool = serde_json::from_value(document.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&tool).unwrap(), document);
+            assert!(Tool::TYPES.contains(&document["type"].as_str().unwrap()));
+        }
+    }
+
+    #[test]
+    fn argument_text_is_kept_byte_for_byte() {
+        for arguments in ["", "{", "{\"a\": 1.0, \"a\":  2}", "\u{0}\n\t\"\\", "null", "🧨"] {
+            let document =
+                json!({"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}});
+            let call: ToolCall = serde_json::from_value(document.clone()).unwrap();
+            assert_eq!((call.name(), call.text()), ("f", arguments));
+            assert_eq!(serde_json::to_value(&call).unwrap(), document);
+        }
+    }
+
+    #[test]
+    fn a_call_without_type_is_a_function() {
+        let call: ToolCall = serde_json::from_value(json!({"id": "1", "function": {"name": "f"}})).unwrap();
+        assert_eq!((call.kind.as_str(), call.text()), ("function", ""));
+        let custom = json!({"id": "1", "type": "custom", "custom": {"name": "c", "input": "SELECT"}});
+        let call: ToolCall = serde_json::from_value(custom).unwrap();
+        assert_eq!((call.name(), call.text()), ("c", "SELECT"));
     }
 }

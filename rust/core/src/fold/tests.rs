@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 fn fold(events: &[Event]) -> Reply {
     let mut fold = Fold::new();
-    events.iter().for_each(|event| fold.push(event));
+    for event in events {
+        fold.push(event);
+    }
     fold.finish(
         Finish {
             finish_reason: Some(FinishReason::Stop),
@@ -201,7 +203,9 @@ fn the_finish_reason_follows_the_calls() {
             ..Finish::default()
         };
         let mut with = Fold::new();
-        call.iter().for_each(|event| with.push(event));
+        for event in &call {
+            with.push(event);
+        }
         assert_eq!(with.finish(finish(), vec![]).finish_reason, Some(with_call));
         assert_eq!(Fold::new().finish(finish(), vec![]).finish_reason, Some(without));
     }
