@@ -35,6 +35,11 @@ pub fn install(table: &'static EngineApi) {
     let _ = TABLE.set(table);
 }
 
+/// Whether the engine is known already, so that [`Embedded::connect`] does not block.
+pub fn installed() -> bool {
+    TABLE.get().is_some()
+}
+
 /// What the embedded engine may do.
 #[derive(Clone, Debug)]
 pub struct EmbeddedConfig {
