@@ -172,3 +172,113 @@ impl std::fmt::Debug for ChatStream {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Code, Fold};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A stream that is always ready.
+    struct Ready(std::vec::IntoIter<Event>);
+
+    impl Stream for Ready {
+        type Item = Event;
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Event>> {
+            Poll::Ready(self.0.next())
+        }
+    }
+
+    fn stream(events: Vec<Event>) -> ChatStream {
+        ChatStream::new(Ready(events.into_iter()), Canceller::new(|| {}))
+    }
+
+    /// Polls a future that is ready.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        match future
+            .as_mut()
+            .poll(&mut Context::from_waker(std::task::Waker::noop()))
+        {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("a stream that is always ready makes nobody wait"),
+        }
+    }
+
+    fn reply() -> Box<Reply> {
+        Box::new(Fold::new().partial(Vec::new()))
+    }
+
+    #[test]
+    fn a_model_id_splits_at_its_first_slash() {
+        let parsed = ModelId::parse("openrouter/meta/llama");
+        assert_eq!(
+            (parsed.provider, parsed.model),
+            (Some("openrouter"), "meta/llama")
+        );
+        for id in ["gpt-5", "/x", "x/", ""] {
+            assert_eq!(
+                ModelId::parse(id),
+                ModelId {
+                    provider: None,
+                    model: id
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_follows_the_last_event() {
+        let mut stream = stream(vec![
+            Event::Done { reply: reply() },
+            Event::TextStart { index: 0 },
+        ]);
+        assert!(matches!(now(stream.next()), Some(Event::Done { .. })));
+        assert_eq!(now(stream.next()), None);
+        assert_eq!(now(stream.next()), None);
+    }
+
+    #[test]
+    fn a_reply_is_what_the_last_event_says() {
+        let text = || Event::TextDelta {
+            index: 0,
+            text: "x".into(),
+        };
+        let code = |last: Option<Event>| {
+            let events = std::iter::once(text()).chain(last).collect();
+            now(stream(events).reply())
+                .map(|_| ())
+                .map_err(|error| error.code)
+        };
+        assert_eq!(code(Some(Event::Done { reply: reply() })), Ok(()));
+        let error = Error::new(Code::RateLimit, "slow down");
+        assert_eq!(
+            code(Some(Event::Error {
+                error,
+                reply: reply()
+            })),
+            Err(Code::RateLimit)
+        );
+        assert_eq!(
+            code(Some(Event::Cancelled {
+                reply: reply(),
+                closed_ms: None
+            })),
+            Err(Code::Cancelled)
+        );
+        assert_eq!(code(None), Err(Code::Internal));
+    }
+
+    #[test]
+    fn every_clone_of_a_canceller_cancels() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let canceller = Canceller::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        let stream = ChatStream::new(Ready(Vec::new().into_iter()), canceller);
+        stream.canceller().cancel();
+        stream.cancel();
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+    }
+}

@@ -58,6 +58,19 @@ pub enum Engine {
     Litellm,
 }
 
+impl Engine {
+    /// Every engine, in the order of the contract.
+    pub const ALL: &'static [Engine] = &[Engine::Native, Engine::Litellm];
+
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Engine::Native => "native",
+            Engine::Litellm => "litellm",
+        }
+    }
+}
+
 /// Tokens written to the provider's prompt cache, by how long it keeps them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -164,4 +177,91 @@ pub struct Reply {
     pub provider_data: Option<Object>,
     /// The assistant message, ready to be appended.
     pub message: Message,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EngineChoice, Role};
+    use serde_json::json;
+
+    fn keys(value: &Value) -> Vec<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn every_key_is_always_there_and_unknown_is_null() {
+        let bare = json!({"content": "", "message": {"role": "assistant", "content": ""}});
+        let reply: Reply = serde_json::from_value(bare).unwrap();
+        let document = serde_json::to_value(&reply).unwrap();
+        assert_eq!(
+            keys(&document),
+            [
+                "content",
+                "tool_calls",
+                "reasoning",
+                "refusal",
+                "finish_reason",
+                "finish_reason_raw",
+                "usage",
+                "id",
+                "request_id",
+                "created",
+                "model",
+                "provider",
+                "engine",
+                "service_tier",
+                "logprobs",
+                "attempts",
+                "provider_data",
+                "message"
+            ]
+        );
+        assert_eq!(
+            document["usage"],
+            json!({"input_tokens": null, "output_tokens": null, "total_tokens": null, "cached_input_tokens": null,
+                   "cache_creation_input_tokens": null, "reasoning_tokens": null, "server_tool_calls": null,
+                   "cost_usd": null, "raw": null})
+        );
+        assert_eq!(serde_json::from_value::<Reply>(document).unwrap(), reply);
+    }
+
+    #[test]
+    fn nought_and_unknown_differ() {
+        let usage: Usage =
+            serde_json::from_value(json!({"input_tokens": 0, "cache_creation_input_tokens": {"5m": 0}}))
+                .unwrap();
+        assert_eq!((usage.input_tokens, usage.output_tokens), (Some(0), None));
+        let document = serde_json::to_value(&usage).unwrap();
+        assert_eq!(
+            document["cache_creation_input_tokens"],
+            json!({"5m": 0, "1h": null})
+        );
+    }
+
+    #[test]
+    fn names_are_those_of_the_json() {
+        let same = |document: Value, name: &str| assert_eq!(document, name);
+        for it in FinishReason::ALL {
+            same(json!(it), it.name());
+        }
+        for it in Engine::ALL {
+            same(json!(it), it.name());
+        }
+        for it in EngineChoice::ALL {
+            same(json!(it), it.name());
+        }
+        for it in Role::ALL {
+            same(json!(it), it.name());
+        }
+    }
+
+    #[test]
+    fn an_attempt_always_says_what_is_known() {
+        let attempt: Attempt = serde_json::from_value(json!({"model": "a/b"})).unwrap();
+        assert_eq!(
+            serde_json::to_value(attempt).unwrap(),
+            json!({"model": "a/b", "engine": null, "error": null, "duration_ms": null})
+        );
+    }
 }
