@@ -1,94 +1,102 @@
 """The ops that LiteLLM answers. The only file that imports litellm, at the first call that needs it.
 
-LiteLLM makes every call: it picks the address, the headers and the body. We read the answer from the bytes that it
-received where we know the wire (so that nothing is lost), and from its own chunks elsewhere.
+LiteLLM makes every call: it picks the address, the headers and the body (`_litellm_call`). We read the answer from
+the bytes that it received where we know the wire, so that nothing is lost, and from its own chunks elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
-from ._litellm_errors import build, by_class, chain, classify
-from ._litellm_errors import request_id as header_request_id
-from ._translate import Answer, UnknownWire, looks_textual, request_kwargs, wire_of_path
-from ._translate_chunks import ChunkDecoder
-from ._translate_parts import WireError
-from .errors import OmniError
-
-CLOSE_SECONDS = 2.0
-"""How long closing an answer may take before it is left to the garbage collector."""
-
-
-DRAIN_SECONDS = 0.05
-"""How long to wait for the end of a connection whose answer is whole, so that it can be used again."""
-
-
-class Sink(Protocol):
-    """Where a handler's events go."""
-
-    def emit(self, event: dict[str, Any]) -> bool: ...
-
-    async def drain(self) -> None: ...
-
+from ._endpoints import CREDENTIAL_NAME
+from ._litellm_call import Call, Sink
+from ._translate import request_kwargs
+from ._translate_mend import Mender
+from .errors import EngineUnavailableError, NotFoundError
 
 _SETTINGS = {
+    # Prices, headers and tokenizers come with the package: nothing is fetched while a call waits.
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
-    "LITELLM_RUST": "0",
-    "LITELLM_MODE": "PRODUCTION",  # otherwise it reads a .env file of the working directory
+    "LITELLM_LOCAL_BLOG_POSTS": "True",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TRANSFORMERS_OFFLINE": "1",
+    # Its native extension and HTTP/2 would bypass the transport that we watch.
+    "LITELLM_RUST": "0",
+    "LITELLM_HTTP2": "False",
+    "DISABLE_AIOHTTP_TRANSPORT": "False",
+    # Otherwise it reads a .env file of the working directory into our environment.
+    "LITELLM_MODE": "PRODUCTION",
+    # 500 connections to a host by default; the caller's own limits are the bound.
     "AIOHTTP_CONNECTOR_LIMIT": "0",
     "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "0",
 }
 
 _lock = threading.Lock()
 _loaded: Any = None
+_session: Any = None
 
 
 def _litellm() -> Any:
     """The litellm module, imported and made quiet once."""
     global _loaded
-    if _loaded is not None:
-        return _loaded
     with _lock:
         if _loaded is None:
-            _loaded = _load()
+            try:
+                _loaded = _load()
+            except ImportError as problem:
+                raise EngineUnavailableError(
+                    f"LiteLLM cannot be imported ({problem}); install it into this environment: pip install litellm"
+                ) from problem
     return _loaded
 
 
 def _load() -> Any:
-    from . import _litellm_http as http
+    os.environ.update(_SETTINGS)
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints advice at import
+        import litellm
+        from litellm.llms.custom_httpx import aiohttp_transport, http_handler
 
-    for name, value in _SETTINGS.items():
-        os.environ[name] = value
-    import litellm
-    from litellm.llms.custom_httpx import aiohttp_transport
+        import litellm.main
 
     litellm.suppress_debug_info = True
+    litellm.set_verbose = False
     litellm.telemetry = False
+    litellm.turn_off_message_logging = True
     litellm.num_retries = 0
-    litellm.drop_params = True
+    litellm.drop_params = False
+    litellm.modify_params = False
+    litellm.disable_aiohttp_transport = False
+    litellm.disable_hf_tokenizer_download = True
+    litellm.disable_add_transform_inline_image_block = True
+    litellm.user_url_validation = True
+
+    from . import _litellm_http as http
+
     http.hook_async(aiohttp_transport.LiteLLMAiohttpTransport)
+    http.hook_blocking(http_handler.HTTPHandler)
     _mend(litellm, http)
     return litellm
 
 
 def _mend(litellm: Any, http: Any) -> None:
-    """What LiteLLM does for every call and we do without, and where its defaults lose something."""
+    """Where LiteLLM's defaults cost a call of ours something: only within such calls, or harmless outside."""
     from litellm import utils
+    from litellm.litellm_core_utils import url_utils
+    from litellm.litellm_core_utils.prompt_templates import image_handling
 
-    known = utils.supports_native_streaming
+    native_streaming = utils.supports_native_streaming
 
     def supports_native_streaming(model: str, custom_llm_provider: str | None = None) -> bool:
         # LiteLLM says no for a responses model that its catalogue lacks, and then makes up a stream.
-        if known(model, custom_llm_provider):
+        if native_streaming(model, custom_llm_provider):
             return True
         try:
             litellm.get_model_info(model=model, custom_llm_provider=custom_llm_provider)
@@ -97,24 +105,42 @@ def _mend(litellm: Any, http: Any) -> None:
         return False
 
     utils.supports_native_streaming = supports_native_streaming
-    logged = utils._dispatch_success_logging
 
-    def dispatch(*args: Any, **kwargs: Any) -> None:
+    log_success = utils._dispatch_success_logging
+
+    def dispatch_success_logging(*args: Any, **kwargs: Any) -> None:
         # Callbacks are off for our calls: a background task for each would only cost time and memory.
         if http.CURRENT.get() is None:
-            logged(*args, **kwargs)
+            log_success(*args, **kwargs)
 
-    utils._dispatch_success_logging = dispatch
+    utils._dispatch_success_logging = dispatch_success_logging
+
+    blocked = url_utils._is_blocked_ip
+
+    def is_blocked_ip(address: str) -> bool:
+        exchange = http.CURRENT.get()
+        return blocked(address) and not (exchange is not None and exchange.private_images)
+
+    url_utils._is_blocked_ip = is_blocked_ip
+    # A picture that one call may fetch from a private address must not be served to another that may not.
+    image_handling.in_memory_cache = _NoCache()
+
+
+class _NoCache:
+    """In place of LiteLLM's cache of fetched pictures."""
+
+    def get_cache(self, *_: Any, **__: Any) -> None:
+        return None
+
+    def set_cache(self, *_: Any, **__: Any) -> None:
+        return None
 
 
 async def _ready() -> Any:
-    """The litellm module without blocking the loop while it is imported."""
+    """The litellm module, without blocking the loop while it is imported."""
     if _loaded is not None:
         return _loaded
     return await asyncio.get_running_loop().run_in_executor(None, _litellm)
-
-
-_session: Any = None
 
 
 def _shared_session() -> Any:
@@ -130,171 +156,138 @@ def _shared_session() -> Any:
 
 
 async def aclose() -> None:
-    """Close the pool of connections; on the loop that the calls ran on."""
+    """Close the pool of connections; to be awaited on the loop that the calls ran on."""
     global _session
     session, _session = _session, None
     if session is not None and session._loop is asyncio.get_running_loop():
         await session.close()
 
 
-class _Call:
-    """One chat call."""
-
-    def __init__(self, litellm: Any, doc: dict[str, Any], sink: Sink) -> None:
-        self.litellm = litellm
-        self.request: dict[str, Any] = doc["request"]
-        self.config: dict[str, Any] = doc.get("config") or {}
-        self.stream = bool(doc.get("stream"))
-        self.sink = sink
-        self.model: str = self.request["model"]
-        self.provider = self.model.split("/", 1)[0]
-        self.format_tool = bool(self.request.get("response_format"))
-        self.driven = False
-
-    async def run(self) -> None:
-        from . import _litellm_http as http
-
-        exchange = http.Exchange(lambda request: request, lambda request: request.method == "POST")
-        token = http.CURRENT.set(exchange)
-        result: Any = None
-        try:
-            kwargs = request_kwargs(self.request, self.provider)
-            kwargs["num_retries"] = 0
-            kwargs["max_retries"] = 0
-            kwargs["shared_session"] = _shared_session()
-            if self.stream:
-                kwargs["stream"] = True
-                kwargs["stream_options"] = {"include_usage": True}
-            try:
-                result = await self.litellm.acompletion(**kwargs)
-                if self.stream and getattr(result, "completion_stream", result) is None:
-                    await result.fetch_stream()
-            except Exception:
-                # LiteLLM may fail to read an answer that we can.
-                if not await self._read(exchange, None):
-                    raise
-            else:
-                if not await self._read(exchange, result):
-                    await self._drive(exchange, result)
-        except OmniError:
-            raise
-        except Exception as problem:
-            raise self._error(problem, exchange) from problem
-        finally:
-            http.CURRENT.reset(token)
-            await self._close(exchange, result)
-
-    async def _close(self, exchange: Any, result: Any) -> None:
-        await exchange.close(CLOSE_SECONDS)
-        if result is not None and self.driven:
-            closing = getattr(result, "aclose", None)
-            if closing is not None:
-                with contextlib.suppress(Exception, asyncio.CancelledError):
-                    await asyncio.wait_for(closing(), CLOSE_SECONDS)
-
-    async def _read(self, exchange: Any, result: Any) -> bool:
-        """Read the answer from its bytes. False, with nothing emitted, if it is of a wire that we do not know."""
-        stream = exchange.stream
-        if stream is None or not 200 <= exchange.status < 300:
-            return False
-        wire = wire_of_path(exchange.url.path)
-        if wire is None and not looks_textual(await stream.peek(), exchange.headers.get("content-type", "")):
-            return False
-        answer = Answer(wire, self.provider, {"format_tool": self.format_tool})
-        emit, drain = self.sink.emit, self.sink.drain
-        started = False
-        try:
-            async for chunk in stream.read_on(keep=wire is None):
-                events = answer.feed(chunk)
-                if not started and answer.decoder is not None:
-                    started = True
-                    emit(self._start(exchange, answer.decoder))
-                for event in events:
-                    if emit(event):
-                        await drain()
-                if answer.decoder is not None and answer.decoder.last_seen:
-                    break
-            events = answer.end()
-        except UnknownWire:
-            return False
-        assert answer.decoder is not None
-        if not started:
-            emit(self._start(exchange, answer.decoder))
-        for event in events:
-            if emit(event):
-                await drain()
-        finish = answer.decoder.finish
-        finish.setdefault("request_id", header_request_id(exchange.headers))
-        emit({key: value for key, value in finish.items() if value is not None})
-        if not stream.ended:
-            await stream.drain(DRAIN_SECONDS)
-        return True
-
-    async def _drive(self, exchange: Any, result: Any) -> None:
-        """Read the answer from LiteLLM's own response or chunks."""
-        self.driven = True
-        decoder = ChunkDecoder(self.provider, {})
-        emit, drain = self.sink.emit, self.sink.drain
-        started = False
-        if hasattr(result, "__aiter__"):
-            async for chunk in result:
-                decoder.chunk("", chunk.model_dump(exclude_none=True))
-                if not started:
-                    started = True
-                    emit(self._start(exchange, decoder))
-                for event in decoder.parts.take():
-                    if emit(event):
-                        await drain()
-        else:
-            decoder.body(result.model_dump(exclude_none=True))
-        decoder.end()
-        if not started:
-            emit(self._start(exchange, decoder))
-        for event in decoder.parts.take():
-            if emit(event):
-                await drain()
-        finish = decoder.finish
-        finish.setdefault("request_id", header_request_id(exchange.headers))
-        emit({key: value for key, value in finish.items() if value is not None})
-
-    def _start(self, exchange: Any, decoder: Any) -> dict[str, Any]:
-        event = {"type": "start", "model": self.model, "provider": self.provider, "engine": "litellm"}
-        if decoder.meta.get("id"):
-            event["id"] = decoder.meta["id"]
-        request = header_request_id(exchange.headers)
-        if request:
-            event["request_id"] = request
-        return event
-
-    def _error(self, problem: BaseException, exchange: Any) -> OmniError:
-        for one in chain(problem):
-            if isinstance(one, OmniError):
-                return one
-        where = {"provider": self.provider, "model": self.model, "headers": exchange.headers}
-        if isinstance(problem, WireError):
-            if problem.kind == "protocol":
-                return build("protocol", problem.message, status=exchange.status, **where)
-            code, message = classify(None, problem.body)
-            return build(code or "provider", message or problem.message, **where)
-        if exchange.status >= 400:
-            body = exchange.stream.body() if exchange.stream is not None else b""
-            code, message = classify(exchange.status, body)
-            return build(code or "provider", message or str(problem), status=exchange.status, **where)
-        return build(by_class(problem) or "internal", str(problem), **where)
-
-
 async def chat(doc: dict[str, Any], sink: Sink) -> None:
-    """Op ``chat``: contract events, then ``finish``."""
-    litellm = await _ready()
-    await _Call(litellm, doc, sink).run()
+    """Op ``chat``: contract events, then ``finish``; raises one of our errors."""
+    litellm = _loaded if _loaded is not None else await _ready()
+    await Call(litellm, doc, sink, _shared_session()).run()
+
+
+def _result(sink: Sink, data: Any) -> None:
+    sink.emit({"type": "result", "data": data})
 
 
 async def warm_up(doc: dict[str, Any], sink: Sink) -> None:
-    """Op ``warm_up``: imports LiteLLM."""
+    """Op ``warm_up``: imports LiteLLM and what its first call imports."""
     await _ready()
-    sink.emit({"type": "result", "data": {"ready": True}})
+    _result(sink, {"ready": True})
+
+
+def _model_entry(key: str, entry: dict[str, Any]) -> dict[str, Any]:
+    provider = entry.get("litellm_provider")
+    model_id = key if provider is None or key.startswith(f"{provider}/") else f"{provider}/{key}"
+    return {
+        "id": model_id,
+        "provider": provider,
+        "max_input_tokens": _whole(entry.get("max_input_tokens") or entry.get("max_tokens")),
+        "max_output_tokens": _whole(entry.get("max_output_tokens") or entry.get("max_tokens")),
+        "input_cost_per_token": entry.get("input_cost_per_token"),
+        "output_cost_per_token": entry.get("output_cost_per_token"),
+        "supports_tools": entry.get("supports_function_calling"),
+        "supports_vision": entry.get("supports_vision"),
+        "supports_reasoning": entry.get("supports_reasoning"),
+    }
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+async def models(doc: dict[str, Any], sink: Sink) -> None:
+    """Op ``models``: what LiteLLM's own catalogue knows of models that chat."""
+    litellm = await _ready()
+    wanted = doc.get("provider")
+    _result(
+        sink,
+        [
+            _model_entry(key, entry)
+            for key, entry in litellm.model_cost.items()
+            if key != "sample_spec"
+            and entry.get("mode") in ("chat", "responses", "completion", None)
+            and (not wanted or entry.get("litellm_provider") == wanted)
+        ],
+    )
+
+
+async def model_info(doc: dict[str, Any], sink: Sink) -> None:
+    """Op ``model_info``: what the catalogue knows of one model.
+
+    Raises:
+        NotFoundError: The catalogue does not know it (it may work all the same).
+    """
+    litellm = await _ready()
+    model = doc.get("model") or ""
+    plain = model.split("/", 1)[1] if "/" in model else model
+    provider = model.split("/", 1)[0] if "/" in model else None
+    for key in (model, plain, plain.removeprefix("responses/")):
+        entry = litellm.model_cost.get(key)
+        if entry is not None and (key == model or provider is None or entry.get("litellm_provider") == provider):
+            _result(sink, {**_model_entry(key, entry), "id": model, "provider": provider or entry.get("litellm_provider")})
+            return
+    raise NotFoundError(f"LiteLLM's catalogue has no model {model[:100]!r}; it may work all the same", model=model)
+
+
+async def count_tokens(doc: dict[str, Any], sink: Sink) -> None:
+    """Op ``count_tokens``: input tokens as LiteLLM's own tokenizers count them, without asking the provider."""
+    litellm = await _ready()
+    request = doc["request"]
+    provider = request["model"].split("/", 1)[0]
+    kwargs = request_kwargs(request, Mender(request, provider, "count"), markers=False)
+
+    def count() -> int:
+        return litellm.token_counter(
+            model=request["model"],
+            messages=kwargs["messages"],
+            tools=kwargs.get("tools"),
+            use_default_image_token_count=True,  # a picture is not fetched only to be counted
+        )
+
+    _result(sink, {"input_tokens": await asyncio.get_running_loop().run_in_executor(None, count), "exact": False})
+
+
+async def doctor(doc: dict[str, Any], sink: Sink) -> None:
+    """Op ``doctor``: versions, and which credential names are set; never a value."""
+    litellm = await _ready()
+    import importlib.metadata
+    import platform
+
+    _result(
+        sink,
+        {
+            "litellm": importlib.metadata.version("litellm"),
+            "python": platform.python_version(),
+            "providers": len(litellm.provider_list),
+            "keys": sorted(name for name, value in os.environ.items() if value and CREDENTIAL_NAME.search(name)),
+            "mcp": _version("mcp"),
+        },
+    )
+
+
+def _version(package: str) -> str | None:
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 Handler = Callable[[dict[str, Any], Sink], Awaitable[None]]
 
-HANDLERS: dict[str, Handler] = {"chat": chat, "warm_up": warm_up}
+HANDLERS: dict[str, Handler] = {
+    "chat": chat,
+    "models": models,
+    "model_info": model_info,
+    "count_tokens": count_tokens,
+    "doctor": doctor,
+    "warm_up": warm_up,
+}

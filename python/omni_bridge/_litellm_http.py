@@ -133,32 +133,42 @@ class Exchange:
         self.stream: Recorded | None = None
         self.failure: BaseException | None = None
         self.redirect: str | None = None
-        self.sent = 0
+        self.asked = 0
+        self.answered = 0
+        self.private_images = False
 
     def outgoing(self, request: httpx.Request) -> httpx.Request:
         encodings = request.headers.get("accept-encoding", "")
         if "br" in encodings or "zstd" in encodings:
             request.headers["accept-encoding"] = "gzip, deflate"
         try:
-            return self._before(request)
+            request = self._before(request)
+            self.asked += 1
+            return request
         except BaseException as problem:
             self.failure = problem
             raise
 
-    def incoming(self, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    def note(self, request: httpx.Request, response: httpx.Response) -> bool:
+        """Remember an answer's head, and stop a redirect that would carry a key away. True if it is the one we read."""
+        if response.status_code in _REDIRECTS:
+            target = request.url.join(response.headers.get("location", ""))
+            here = (request.url.scheme, request.url.host, request.url.port)
+            if request.method != "GET" and ((target.scheme, target.host, target.port) != here or response.status_code < 307):
+                # httpx would carry every header but Authorization to the other host, and repeat a 302 without its body.
+                self.redirect = target.host
+                response.headers.pop("location", None)
         if not self._wants(request):
-            return response
-        self.sent += 1
+            return False
+        self.answered += 1
         self.url = request.url
         self.status = response.status_code
         self.headers = response.headers
-        if response.status_code in _REDIRECTS:
-            target = request.url.join(response.headers.get("location", ""))
-            if (target.scheme, target.host, target.port) != (request.url.scheme, request.url.host, request.url.port):
-                # Following would carry key headers to another host (httpx holds back Authorization only).
-                self.redirect = target.host
-                response.headers["x-omni-redirect"] = target.host
-                del response.headers["location"]
+        return True
+
+    def incoming(self, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if not self.note(request, response):
+            return response
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if isinstance(response.stream, httpx.AsyncByteStream):
             self.stream = Recorded(response.stream, encoding)
@@ -198,21 +208,28 @@ def hook_async(transport: type[Any]) -> None:
     transport.handle_async_request = handle_async_request
 
 
-class GuardedSync(httpx.HTTPTransport):
-    """The transport of LiteLLM's blocking clients: the same guard, nothing recorded."""
+def hook_blocking(handler: type[Any]) -> None:
+    """Guard the blocking clients that a LiteLLM handler class makes, once: the same rule, nothing recorded."""
+    original = handler.create_client
+    if getattr(original, "_omni_bridge", False):
+        return
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def outgoing(request: httpx.Request) -> None:
         exchange = CURRENT.get()
-        if exchange is None:
-            return super().handle_request(request)
-        request = exchange.outgoing(request)
-        response = super().handle_request(request)
-        if isinstance(response.stream, httpx.AsyncByteStream):  # pragma: no cover - never for a blocking transport
-            return response
-        exchange.status = response.status_code
-        if response.status_code in _REDIRECTS:
-            target = request.url.join(response.headers.get("location", ""))
-            if (target.scheme, target.host, target.port) != (request.url.scheme, request.url.host, request.url.port):
-                exchange.redirect = target.host
-                del response.headers["location"]
-        return response
+        if exchange is not None:
+            # A blocking client sends the request object itself: a mended copy would be lost, so only the guard counts.
+            exchange.outgoing(request)
+
+    def incoming(response: httpx.Response) -> None:
+        exchange = CURRENT.get()
+        if exchange is not None:
+            exchange.note(response.request, response)
+
+    def create_client(self: Any) -> httpx.Client:
+        client = original(self)
+        client.event_hooks["request"].append(outgoing)
+        client.event_hooks["response"].append(incoming)
+        return client
+
+    create_client._omni_bridge = True  # type: ignore[attr-defined]
+    handler.create_client = create_client

@@ -7,10 +7,12 @@ Answers: `decoder_for` gives the decoder of a wire that we read ourselves from t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ._translate_anthropic import MessagesDecoder
 from ._translate_gemini import GenerateDecoder
+from ._translate_mend import Mender
 from ._translate_openai import ChatDecoder
 from ._translate_parts import Decoder, Sse, WireError, loads
 from ._translate_responses import ResponsesDecoder
@@ -35,19 +37,95 @@ _SAME = (
 )
 
 
-def request_kwargs(request: dict[str, Any], provider: str) -> dict[str, Any]:
-    """Keyword arguments for ``litellm.acompletion`` of one contract request."""
-    kwargs: dict[str, Any] = {"model": request["model"], "messages": request["messages"]}
-    for key in _SAME:
-        if request.get(key) is not None:
-            kwargs[key] = request[key]
-    if request.get("tools"):
-        kwargs["tools"] = request["tools"]
+# LiteLLM maps these providers' parameters itself and would send an unmapped one as it is; all others speak the OpenAI
+# chat protocol, where what the caller asked for is sent and the provider decides.
+_OTHER_PROTOCOLS = frozenset(
+    {
+        "anthropic",
+        "anthropic_text",
+        "gemini",
+        "vertex_ai",
+        "vertex_ai_beta",
+        "bedrock",
+        "bedrock_converse",
+        "sagemaker",
+        "cohere",
+        "cohere_chat",
+        "ollama",
+        "ollama_chat",
+        "replicate",
+        "huggingface",
+        "watsonx",
+        "watsonx_text",
+        "snowflake",
+        "oci",
+        "predibase",
+        "cloudflare",
+        "nlp_cloud",
+        "triton",
+        "clarifai",
+        "gigachat",
+        "bytez",
+        "langgraph",
+        "langflow",
+        "gradient_ai",
+        "sap",
+        "databricks",
+        "maritalk",
+        "oobabooga",
+        "a2a",
+        "ragflow",
+        "fal_ai",
+    }
+)
+_HINTS = frozenset({"user", "seed", "service_tier", "parallel_tool_calls", "frequency_penalty", "presence_penalty"})
+"""What a provider without such a field may do without: an answer without it is still the answer that was asked for."""
+
+
+def request_kwargs(
+    request: dict[str, Any],
+    mender: Mender,
+    *,
+    markers: bool = True,
+    supported: Callable[[], Iterable[str] | None] = lambda: None,
+) -> dict[str, Any]:
+    """Keyword arguments for ``litellm.acompletion`` of one contract request.
+
+    ``supported`` gives the OpenAI parameters that LiteLLM maps for the model.
+    ``metadata`` is the caller's own and goes nowhere; ``engine``, ``retry`` and ``fallbacks`` were dealt with above us.
+    """
+    provider = mender.provider
+    kwargs: dict[str, Any] = {"model": request["model"], "messages": mender.messages(markers)}
+    asked = [key for key in _SAME if request.get(key) is not None]
+    for key in asked:
+        kwargs[key] = request[key]
+    tools = mender.function_tools()
+    if tools:
+        kwargs["tools"] = tools
+    else:
+        for key in ("tool_choice", "parallel_tool_calls"):
+            if kwargs.pop(key, None) is not None:
+                asked.remove(key)
+    if request.get("top_k") is not None:
+        kwargs["top_k"] = request["top_k"]
+    if request.get("reasoning_budget_tokens") is not None:
+        kwargs["thinking"] = {"type": "enabled", "budget_tokens": request["reasoning_budget_tokens"]}
+    if request.get("labels") and provider in ("vertex_ai", "vertex_ai_beta", "gemini"):
+        kwargs["labels"] = request["labels"]
     if request.get("headers"):
-        kwargs["extra_headers"] = request["headers"]
+        kwargs["extra_headers"] = {name: str(value) for name, value in request["headers"].items()}
     for key in ("api_base", "api_key"):
         if request.get(key):
             kwargs[key] = request[key]
+    if provider in _OTHER_PROTOCOLS:
+        if not _HINTS.isdisjoint(asked):
+            known = set(supported() or ())
+            for key in _HINTS.intersection(asked) - known:
+                kwargs.pop(key, None)
+        if not markers and mender.options:  # a signed body: LiteLLM puts unknown arguments into it itself
+            kwargs.update({key: value for key, value in mender.options.items() if key not in kwargs})
+    else:
+        kwargs["allowed_openai_params"] = asked
     return kwargs
 
 
@@ -70,6 +148,16 @@ def wire_of_path(path: str) -> str | None:
     if path.endswith("/responses"):
         return "openai_responses"
     return None
+
+
+def wire_of_request(path: str, body: dict[str, Any]) -> str | None:
+    """The wire of a request, by its path or else by its body."""
+    wire = wire_of_path(path)
+    if wire is None and "messages" in body and "anthropic_version" in body:
+        return "anthropic"
+    if wire is None and "contents" in body:
+        return "gemini"
+    return wire
 
 
 def wire_of_document(doc: Any) -> str | None:

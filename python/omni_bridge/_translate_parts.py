@@ -82,7 +82,7 @@ class Sse:
 class Parts:
     """Writes contract events with every part bracketed and counted in the order of the message."""
 
-    __slots__ = ("_next", "_open", "_open_kind", "calls", "events")
+    __slots__ = ("_next", "_open", "_open_kind", "calls", "events", "last_usage")
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -90,6 +90,7 @@ class Parts:
         self._open = -1
         self._open_kind = ""
         self.calls = 0
+        self.last_usage: dict[str, Any] | None = None
 
     def take(self) -> list[Event]:
         events = self.events
@@ -139,10 +140,10 @@ class Parts:
     def begin_reasoning(self, part_id: str | None = None) -> None:
         self._begin("reasoning", id=part_id)
 
-    def media(self, mime: str, base64: str) -> None:
+    def media(self, mime: str, base64: str, signature: str | None = None) -> None:
         self._begin("media", mime=mime)
         self.events.append({"type": "media_delta", "index": self._open, "base64": base64})
-        self.close()
+        self.close(signature=signature)
 
     def refusal(self, text: str) -> None:
         if text:
@@ -178,6 +179,7 @@ class Parts:
         self.events.append(event)
 
     def usage(self, usage: dict[str, Any]) -> None:
+        self.last_usage = usage
         self.events.append({"type": "usage", "usage": usage})
 
 

@@ -1,0 +1,437 @@
+"""One chat call through LiteLLM: what goes in, what is watched on the wire, how its answer is read and closed.
+
+Takes the litellm module as an argument: importing it is `_litellm`'s business alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+from typing import Any, Protocol
+
+from . import _litellm_http as http
+from ._endpoints import PLACEHOLDER, Guard, refusal, secrets_of
+from ._litellm_errors import BY_STATUS, build, by_class, chain, classify
+from ._litellm_errors import request_id as header_request_id
+from ._translate import Answer, UnknownWire, looks_textual, request_kwargs, wire_of_path, wire_of_request
+from ._translate_chunks import ChunkDecoder
+from ._translate_mend import Mender
+from ._translate_parts import Decoder, WireError
+from .errors import AuthenticationError, NotFoundError, OmniError
+
+CLOSE_SECONDS = 2.0
+"""How long closing an answer may take before it is left to the garbage collector."""
+DRAIN_SECONDS = 0.05
+"""How long to wait for the end of a connection whose answer is whole, so that it can be used again."""
+NO_LIMIT_SECONDS = 6000.0
+"""LiteLLM's own limit when the request sets none; the contract's limits are kept by the client above us."""
+
+# Their bodies are signed before we see them: what LiteLLM wrote has to stay.
+SIGNED = frozenset({"bedrock", "bedrock_converse", "sagemaker", "sagemaker_chat", "sagemaker_nova", "oci"})
+_TOKEN_PATHS = ("/token", "/oauth", "/oauth2/v2.0/token", "/identity/token", "/copilot_internal/v2/token")
+
+
+class Sink(Protocol):
+    """Where a handler's events go. ``emit`` says True when the reader is behind: then await ``drain``."""
+
+    def emit(self, event: dict[str, Any], /) -> bool: ...
+
+    async def drain(self) -> None: ...
+
+
+class Call:
+    """One call; `run` is its whole life."""
+
+    def __init__(self, litellm: Any, doc: dict[str, Any], sink: Sink, session: Any) -> None:
+        self.litellm = litellm
+        self.request: dict[str, Any] = doc["request"]
+        self.config: dict[str, Any] = doc.get("config") or {}
+        self.stream = bool(doc.get("stream"))
+        self.sink = sink
+        self.session = session
+        self.model: str = self.request["model"]
+        self.provider = self._provider()
+        self.mender = Mender(self.request, self.provider, secrets.token_hex(8))
+        self.exchange = http.Exchange(self._before, self._wants)
+        self.exchange.private_images = bool(self.config.get("allow_private_images"))
+        self._guard: Guard | None = None
+        self._driven: Any = None
+
+    def _provider(self) -> str:
+        head, _, rest = self.model.partition("/")
+        if rest and head in _providers(self.litellm):
+            return head
+        try:
+            return self.litellm.get_llm_provider(model=self.model)[1]
+        except Exception as problem:
+            raise NotFoundError(
+                f"LiteLLM knows no provider for the model id {self.model[:100]!r}; write it as provider/model",
+                model=self.model,
+            ) from problem
+
+    # -- the life of a call --
+
+    async def run(self) -> None:
+        token = http.CURRENT.set(self.exchange)
+        try:
+            await self._ask()
+        except OmniError:
+            raise
+        except asyncio.CancelledError:
+            raise
+        except Exception as problem:
+            raise self._error(problem) from None  # its traceback and causes may quote the request
+        finally:
+            http.CURRENT.reset(token)
+            await self._close()
+
+    async def _ask(self) -> None:
+        kwargs = self._kwargs()
+        result: Any = None
+        try:
+            try:
+                result = await self._send(kwargs)
+            except Exception:
+                if self.exchange.asked or self.request.get("api_key") or not self.request.get("api_base"):
+                    raise
+                # Nothing has left: LiteLLM may only miss a key, which a local server does not need.
+                result = await self._send({**kwargs, "api_key": PLACEHOLDER})
+        except Exception:
+            # LiteLLM fails on answers that we can read.
+            if self.exchange.failure is not None or not await self._read():
+                raise
+            return
+        if not await self._read():
+            await self._drive(result)
+
+    def _kwargs(self) -> dict[str, Any]:
+        kwargs = request_kwargs(
+            self.request,
+            self.mender,
+            markers=self.provider not in SIGNED,
+            supported=lambda: self.litellm.get_supported_openai_params(
+                model=self.model.partition("/")[2] or self.model, custom_llm_provider=self.provider
+            ),
+        )
+        kwargs["shared_session"] = self.session
+        kwargs["num_retries"] = 0
+        kwargs["max_retries"] = 0
+        timeout = self.request.get("timeout")
+        if isinstance(timeout, dict):
+            timeout = timeout.get("total")
+        kwargs["timeout"] = float(timeout) if timeout else NO_LIMIT_SECONDS
+        if self.stream:
+            kwargs["stream"] = True
+            kwargs["stream_options"] = {"include_usage": True}
+        return kwargs
+
+    async def _send(self, kwargs: dict[str, Any]) -> Any:
+        result = await self.litellm.acompletion(**kwargs)
+        if self.stream and getattr(result, "completion_stream", result) is None:
+            self._driven = result
+            await result.fetch_stream()  # some providers ask only when the first chunk is wanted
+        return result
+
+    async def _close(self) -> None:
+        exchange = self.exchange
+        if exchange.stream is not None and not exchange.stream.ended:
+            await exchange.close(CLOSE_SECONDS)
+        closing = getattr(self._driven, "aclose", None)
+        if closing is not None:
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await asyncio.wait_for(closing(), CLOSE_SECONDS)
+
+    # -- what leaves --
+
+    def _wants(self, request: Any) -> bool:
+        return request.method == "POST" and not request.url.path.endswith(_TOKEN_PATHS)
+
+    def _before(self, request: Any) -> Any:
+        url = str(request.url)
+        if self._guard is None:
+            self._guard = Guard(self.provider, self.request, self.config, os.environ)
+        guard = self._guard
+        if not guard.trusted(url):
+            problem, drop = guard.verdict(url, request.headers.multi_items(), _content(request))
+            if problem is not None and not self._is_default(url):
+                raise AuthenticationError(
+                    refusal(self.provider, request.url.host, problem), provider=self.provider, model=self.model
+                )
+            for name in drop:
+                del request.headers[name]
+        if self.mender.needed and self._wants(request) and self.provider not in SIGNED:
+            return self._mended(request)
+        return request
+
+    def _is_default(self, url: str) -> bool:
+        """Whether LiteLLM's own catalogue names this host for the provider (one that is new there is new here)."""
+        import httpx
+
+        with contextlib.suppress(Exception):
+            base = self.litellm.get_llm_provider(model=f"{self.provider}/x", api_key=PLACEHOLDER)[3]
+            if base:
+                ours, theirs = httpx.URL(url), httpx.URL(base)
+                return ours.scheme == "https" and (ours.host, ours.port) == (theirs.host, theirs.port)
+        return False
+
+    def _mended(self, request: Any) -> Any:
+        content = _content(request)
+        try:
+            body = json.loads(content)
+        except ValueError:
+            return request
+        if not isinstance(body, dict):
+            return request
+        body = self.mender.mend(body, wire_of_request(request.url.path, body))
+        fresh = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        import httpx
+
+        headers = [(k, v) for k, v in request.headers.multi_items() if k.lower() not in ("content-length", "transfer-encoding")]
+        return httpx.Request(request.method, request.url, headers=headers, content=fresh, extensions=request.extensions)
+
+    # -- what comes back --
+
+    async def _read(self) -> bool:
+        """Read the answer from its bytes. False, with nothing emitted, if it is of a wire that we do not know."""
+        exchange = self.exchange
+        stream = exchange.stream
+        if stream is None or not 200 <= exchange.status < 300 or exchange.url is None:
+            return False
+        wire = wire_of_path(exchange.url.path)
+        if wire is None and not looks_textual(await stream.peek(), exchange.headers.get("content-type", "")):
+            return False
+        answer = Answer(wire, self.provider, self._context())
+        emit, drain = self.sink.emit, self.sink.drain
+        started = False
+        try:
+            async for chunk in stream.read_on(keep=wire is None):
+                events = answer.feed(chunk)
+                decoder = answer.decoder
+                if decoder is None:
+                    continue
+                if not started:
+                    started = True
+                    emit(self._start(decoder))
+                for event in events:
+                    if emit(event):
+                        await drain()
+                if decoder.last_seen:
+                    break
+            events = answer.end()
+        except UnknownWire:
+            return False
+        decoder = answer.decoder
+        assert decoder is not None  # `end` raises when no document came
+        if not started:
+            emit(self._start(decoder))
+        for event in events:
+            if emit(event):
+                await drain()
+        self._finish(decoder)
+        if not stream.ended:
+            await stream.drain(DRAIN_SECONDS)
+        return True
+
+    async def _drive(self, result: Any) -> None:
+        """Read the answer from LiteLLM's own response or chunks."""
+        self._driven = result
+        decoder = ChunkDecoder(self.provider, self._context())
+        emit, drain = self.sink.emit, self.sink.drain
+        started = False
+        if hasattr(result, "__aiter__"):
+            async for chunk in result:
+                decoder.chunk("", chunk.model_dump(exclude_none=True))
+                if not started:
+                    started = True
+                    emit(self._start(decoder))
+                for event in decoder.parts.take():
+                    if emit(event):
+                        await drain()
+        else:
+            decoder.body(result.model_dump(exclude_none=True))
+        decoder.end()
+        if not started:
+            emit(self._start(decoder))
+        for event in decoder.parts.take():
+            if emit(event):
+                await drain()
+        self._finish(decoder)
+
+    def _context(self) -> dict[str, Any]:
+        names = [(tool.get("function") or {}).get("name") for tool in self.request.get("tools") or ()]
+        audio = (self.request.get("provider_options") or {}).get(self.provider)
+        audio = audio.get("audio") if isinstance(audio, dict) else None
+        return {
+            "format_tool": bool(self.request.get("response_format")) and "json_tool_call" not in names,
+            "audio_format": audio.get("format") if isinstance(audio, dict) else None,
+        }
+
+    def _start(self, decoder: Decoder) -> dict[str, Any]:
+        event = {"type": "start", "model": self.model, "provider": self.provider, "engine": "litellm"}
+        if decoder.meta.get("id"):
+            event["id"] = decoder.meta["id"]
+        request_id = header_request_id(self.exchange.headers)
+        if request_id:
+            event["request_id"] = request_id
+        return event
+
+    def _finish(self, decoder: Decoder) -> None:
+        usage = decoder.parts.last_usage
+        if usage is not None and usage.get("cost_usd") is None:
+            cost = self._cost(usage)
+            if cost is not None:
+                self.sink.emit({"type": "usage", "usage": {**usage, "cost_usd": cost}})
+        finish = {key: value for key, value in decoder.finish.items() if value is not None}
+        request_id = header_request_id(self.exchange.headers)
+        if request_id:
+            finish["request_id"] = request_id
+        self.sink.emit(finish)
+
+    def _cost(self, usage: dict[str, Any]) -> float | None:
+        """Dollars by LiteLLM's price list; None for a model that it does not price."""
+        litellm = self.litellm
+        name = self.model.partition("/")[2].removeprefix("responses/") or self.model
+        if self.model not in litellm.model_cost and name not in litellm.model_cost:
+            return None
+        incoming, outgoing = usage.get("input_tokens"), usage.get("output_tokens")
+        if incoming is None or outgoing is None:
+            return None
+        created = usage.get("cache_creation_input_tokens") or {}
+        try:
+            prompt, completion = litellm.cost_per_token(
+                model=name,
+                custom_llm_provider=self.provider,
+                usage_object=litellm.Usage(
+                    prompt_tokens=incoming,
+                    completion_tokens=outgoing,
+                    total_tokens=incoming + outgoing,
+                    cache_read_input_tokens=usage.get("cached_input_tokens") or 0,
+                    cache_creation_input_tokens=(created.get("5m") or 0) + (created.get("1h") or 0),
+                    reasoning_tokens=usage.get("reasoning_tokens"),
+                ),
+            )
+        except Exception:  # a price list without a price for this: the cost is unknown, the answer is not
+            return None
+        return float(prompt + completion)
+
+    # -- what went wrong --
+
+    def _secrets(self) -> list[str]:
+        given = [self.request.get("api_key"), *(self.request.get("headers") or {}).values()]
+        return [value for value in given if isinstance(value, str) and value] + list(secrets_of(os.environ))
+
+    def _prompts(self) -> list[str]:
+        texts: list[str] = []
+        for message in self.request.get("messages") or ():
+            content = message.get("content") if isinstance(message, dict) else None
+            if isinstance(content, str):
+                texts.append(content)
+            elif isinstance(content, list):
+                texts.extend(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+        return texts
+
+    def _error(self, problem: BaseException) -> OmniError:
+        exchange = self.exchange
+        for one in (exchange.failure, *chain(problem)):
+            if isinstance(one, OmniError):
+                return one
+        status = exchange.status or None
+        headers = exchange.headers
+
+        def fail(code: str, message: str, *, of: int | None = status, retryable: bool | None = None) -> OmniError:
+            return build(
+                code,
+                message,
+                provider=self.provider,
+                model=self.model,
+                status=of,
+                headers=headers,
+                secrets=self._secrets(),
+                prompts=self._prompts(),
+                retryable=retryable,
+            )
+
+        if exchange.redirect is not None:
+            return fail(
+                "connection",
+                f"the provider answered with a redirect to {exchange.redirect}, which is not followed: a key would go "
+                f"with it. If that is where the call belongs, set api_base to it.",
+                retryable=False,
+            )
+        wire = next((one for one in chain(problem) if isinstance(one, WireError)), None)
+        if wire is not None:
+            if wire.kind == "protocol":
+                return fail("protocol", f"{wire.message} (HTTP {status})")
+            code, message = classify(None, wire.body)
+            return fail(code or "provider", message or wire.message, of=_status_of(wire.body))
+        if status is not None and status >= 400:
+            body = exchange.stream.body() if exchange.stream is not None else b""
+            code, message = classify(status, body)
+            if not message:
+                message = f"{self.provider} answered with HTTP {status}" + (" and HTML" if body.lstrip()[:1] == b"<" else "")
+            hint = by_class(problem)
+            if hint in ("context_length", "content_filter") and code in ("invalid_request", None):
+                code = hint
+            return fail(code or "provider", message)
+        if exchange.stream is not None and exchange.stream.failure is not None:
+            kind = "timeout" if "imeout" in type(exchange.stream.failure).__name__ else "protocol"
+            return fail(kind, "the provider's answer was cut off" if kind == "protocol" else "the provider stopped answering")
+        code = by_class(problem)
+        for one in chain(problem):
+            # LiteLLM wraps what the transport said in classes of its own; the innermost one is the truth.
+            inner = by_class(one)
+            if inner in ("timeout", "connection"):
+                code = inner
+        if code in ("overloaded", "provider") and not exchange.answered:
+            code = "connection" if exchange.asked else "invalid_request"
+        if status is not None and BY_STATUS.get(status) is None and code == "internal":
+            code = "protocol"
+        if code is None:
+            code = "internal" if exchange.answered else "invalid_request"
+        return fail(code, _said(problem, code, self.provider))
+
+
+def _status_of(body: Any) -> int | None:
+    code = body.get("code") if isinstance(body, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
+_SAID = {
+    "connection": "the provider {p} could not be reached",
+    "timeout": "the provider {p} did not answer in time",
+    "internal": "LiteLLM failed on the answer of {p}",
+}
+_STOPS = ("Received Messages", "Traceback (most", "{'role'", '{"role"', "messages=", "Messages=", "completion_kwargs", "[{")
+
+
+def _said(problem: BaseException, code: str, provider: str) -> str:
+    """LiteLLM's words without the request that it likes to quote in them."""
+    text = str(problem)
+    for stop in _STOPS:
+        at = text.find(stop)
+        if at >= 0:
+            text = text[:at]
+    text = text.removeprefix("litellm.").strip()
+    if code in _SAID:
+        return f"{_SAID[code].format(p=provider)}: {type(problem).__name__}" + (f": {text[:300]}" if text else "")
+    return text or f"{type(problem).__name__} for {provider}"
+
+
+def _content(request: Any) -> bytes:
+    try:
+        return request.content
+    except Exception:  # a body that is streamed out has no text for us to look at
+        return b""
+
+
+_known: frozenset[str] = frozenset()
+
+
+def _providers(litellm: Any) -> frozenset[str]:
+    global _known
+    if not _known:
+        _known = frozenset(str(getattr(one, "value", one)) for one in litellm.provider_list)
+    return _known

@@ -1,0 +1,642 @@
+"""Mends the wire body that LiteLLM wrote, just before it leaves. Pure.
+
+LiteLLM's encoders have no place for what the contract keeps (reasoning with signatures, provider parts in place,
+is_error, argument text, extra). So a message that needs it goes through LiteLLM as a marker, and the marker is
+replaced on the wire by what we write for it. Everything else stays as LiteLLM wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ._translate_gemini import OWN_ID
+from ._translate_parts import as_dict, as_list, as_str, dumps, split_data_url
+
+Json = dict[str, Any]
+
+FAMILIES = {
+    "anthropic": ("anthropic",),
+    "gemini": ("gemini", "vertex_ai", "google"),
+    "openai_chat": ("openai",),
+    "openai_responses": ("openai",),
+}
+"""Names under which a wire's own parts and extras stand in a message, beside the provider's own name."""
+
+# Who takes a model's reasoning back, and in which field of an assistant message (OpenAI chat wire).
+REASONING_FIELD = {
+    "groq": "reasoning",
+    "cerebras": "reasoning",
+    "openrouter": "reasoning",
+    "ollama": "reasoning",
+    "ollama_chat": "reasoning",
+    "azure": "",
+    "perplexity": "",
+    "mistral": "",  # takes it as parts of the content
+}
+
+
+def deep_merge(into: Json, more: Json) -> Json:
+    """``more`` laid over ``into``: objects are merged key by key, everything else replaces."""
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            deep_merge(into[key], value)
+        else:
+            into[key] = value
+    return into
+
+
+def arguments_object(text: str) -> Json:
+    """The arguments as the object that some providers insist on; text that is none becomes ``{"_raw": text}``."""
+    if not text.strip():
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {"_raw": text}
+    return value if isinstance(value, dict) else {"_raw": text}
+
+
+def call_text(call: Json) -> tuple[str, str]:
+    """``(name, arguments or input)`` of a tool call."""
+    body = as_dict(call.get("function")) or as_dict(call.get("custom"))
+    return as_str(body.get("name")), as_str(body.get("arguments", body.get("input")))
+
+
+def parts_in_order(message: Json) -> Iterator[Json]:
+    """The parts of an assistant message with its calls where they stood; calls without a mark come last."""
+    content = message.get("content")
+    calls = {call.get("id"): call for call in as_list(message.get("tool_calls")) if isinstance(call, dict)}
+    if isinstance(content, str):
+        if content:
+            yield {"type": "text", "text": content}
+    else:
+        for part in as_list(content):
+            if isinstance(part, dict) and part.get("type") == "tool_call":
+                call = calls.pop(part.get("id"), None)
+                if call is not None:
+                    yield {"type": "tool_call", "call": call}
+            elif isinstance(part, dict):
+                yield part
+    for call in calls.values():
+        yield {"type": "tool_call", "call": call}
+
+
+class Mender:
+    """What one request needs on the wire that LiteLLM cannot write."""
+
+    def __init__(self, request: Json, provider: str, nonce: str) -> None:
+        self.request = request
+        self.provider = provider
+        self.prefix = f"[[omni:{nonce}:"
+        self._pattern = re.compile(re.escape(self.prefix) + r"(\d+)\]\]")
+        self._marked: list[tuple[str, Any]] = []
+        self.tools: list[tuple[int, Json]] = []
+        self.tool_extras: dict[str, Json] = {}
+        options = as_dict(request.get("provider_options"))
+        self.options = as_dict(options.get(provider))
+        self._tool_messages: dict[str, Json] = {}
+        self._custom_calls: set[str] = set()
+
+    # -- before LiteLLM: what it gets to see --
+
+    def mark(self, kind: str, value: Any) -> str:
+        self._marked.append((kind, value))
+        return f"{self.prefix}{len(self._marked) - 1}]]"
+
+    @property
+    def needed(self) -> bool:
+        """Whether the wire body must be touched at all."""
+        return bool(
+            self._marked or self.tools or self.options or self.tool_extras or self._tool_messages or self._custom_calls
+        )
+
+    def messages(self, markers: bool) -> list[Json]:
+        """The messages as LiteLLM shall see them; without ``markers`` (a signed body) as well as it can say them."""
+        messages = [m for m in self.request["messages"] if isinstance(m, dict)]
+        for message in messages:
+            for call in as_list(message.get("tool_calls")):
+                if isinstance(call, dict) and call.get("type") == "custom":
+                    self._custom_calls.add(as_str(call.get("id")))
+        special = markers and any(m.get("role") == "assistant" and _needs_mending(m) for m in messages)
+        out: list[Json] = []
+        for message in messages:
+            role = message.get("role")
+            if role == "assistant":
+                out.append(self._assistant(message, special, markers))
+            elif role == "tool":
+                out.append(self._tool(message, markers))
+            else:
+                out.append(self._speaker(message, markers))
+        return out
+
+    def _assistant(self, message: Json, special: bool, markers: bool) -> Json:
+        plain = {k: v for k, v in message.items() if k not in ("extra", "content", "refusal", "tool_calls")}
+        calls = [plain_call(call) for call in as_list(message.get("tool_calls")) if isinstance(call, dict)]
+        if calls:
+            plain["tool_calls"] = calls
+        if special:
+            plain["content"] = self.mark("assistant", message)
+            return plain
+        texts, thinking = [], []
+        for part in parts_in_order(message):
+            kind = part.get("type")
+            if kind == "text":
+                texts.append(part)
+            elif kind == "reasoning":
+                if part.get("signature"):
+                    block = {"type": "thinking", "thinking": part.get("text", ""), "signature": part["signature"]}
+                    thinking.append(block)
+                elif part.get("encrypted"):
+                    thinking.append({"type": "redacted_thinking", "data": part["encrypted"]})
+        if isinstance(message.get("content"), list) and any(part.get("cache_control") for part in texts):
+            plain["content"] = [{k: v for k, v in p.items() if k not in ("signature", "annotations")} for p in texts]
+        else:
+            plain["content"] = "".join(as_str(part.get("text")) for part in texts) or (
+                message.get("refusal") or (None if calls else "")
+            )
+        if thinking and not markers:
+            plain["thinking_blocks"] = thinking
+        return plain
+
+    def _tool(self, message: Json, markers: bool) -> Json:
+        plain = {k: v for k, v in message.items() if k not in ("extra", "is_error", "content")}
+        call_id = as_str(message.get("tool_call_id"))
+        if message.get("is_error") is not None or message.get("extra"):
+            self._tool_messages[call_id] = message
+        content = message.get("content")
+        plain["content"] = self._parts(content, markers) if isinstance(content, list) else (content or "")
+        return plain
+
+    def _speaker(self, message: Json, markers: bool) -> Json:
+        plain = {k: v for k, v in message.items() if k not in ("extra", "content")}
+        content = message.get("content")
+        plain["content"] = self._parts(content, markers) if isinstance(content, list) else (content or "")
+        if message.get("extra"):
+            self._tool_messages.setdefault("", {})
+        return plain
+
+    def _parts(self, parts: list[Any], markers: bool) -> list[Json]:
+        out: list[Json] = []
+        for part in parts:
+            if not isinstance(part, dict):
+                continue
+            kind = part.get("type")
+            if kind == "provider":
+                if markers:
+                    out.append({"type": "text", "text": self.mark("part", part)})
+            elif kind in ("text", "image_url", "input_audio", "file"):
+                extra = part.get("extra")
+                if extra and markers:
+                    out.append({"type": "text", "text": self.mark("extra", part)})
+                    continue
+                out.append({k: v for k, v in part.items() if k not in ("annotations", "signature", "extra")})
+            elif kind not in ("reasoning", "tool_call") and markers:
+                out.append({"type": "text", "text": self.mark("unknown", part)})
+        return out
+
+    def function_tools(self) -> list[Json]:
+        """The tools that LiteLLM shall encode; the others are put in on the wire, at their places."""
+        functions: list[Json] = []
+        for position, tool in enumerate(as_list(self.request.get("tools"))):
+            tool = as_dict(tool)
+            if tool.get("type", "function") != "function":
+                self.tools.append((position, tool))
+                continue
+            extra = as_dict(tool.get("extra"))
+            if extra:
+                self.tool_extras[as_str(as_dict(tool.get("function")).get("name"))] = extra
+                tool = {k: v for k, v in tool.items() if k != "extra"}
+            functions.append(tool)
+        return functions
+
+    # -- on the wire --
+
+    def mend(self, body: Json, wire: str | None) -> Json:
+        """The body as it shall go out."""
+        if wire is not None:
+            getattr(self, "_mend_" + wire)(body)
+            self._add_tools(body, wire)
+        text = self._plain_markers(body)
+        if self.options:
+            deep_merge(text, self.options)
+        return text
+
+    def _plain_markers(self, body: Json) -> Json:
+        """Markers that no wire of ours took become the plain text of what they stand for."""
+        if not self._marked:
+            return body
+        whole = json.dumps(body, ensure_ascii=False)
+        if self.prefix not in whole:
+            return body
+        return json.loads(self._pattern.sub(lambda m: json.dumps(self._plain(int(m[1])), ensure_ascii=False)[1:-1], whole))
+
+    def _plain(self, number: int) -> str:
+        kind, value = self._marked[number]
+        if kind == "assistant":
+            return "".join(as_str(p.get("text")) for p in parts_in_order(value) if p.get("type") == "text")
+        return as_str(value.get("text"))
+
+    def _marker(self, text: Any) -> tuple[str, Any] | None:
+        found = self._pattern.fullmatch(text.strip()) if isinstance(text, str) else None
+        return self._marked[int(found[1])] if found else None
+
+    def _names(self, wire: str) -> tuple[str, ...]:
+        return (self.provider, *FAMILIES[wire])
+
+    def _extra(self, holder: Json, wire: str) -> Json:
+        extra = as_dict(holder.get("extra"))
+        for name in self._names(wire):
+            if isinstance(extra.get(name), dict):
+                return extra[name]
+        return {}
+
+    def _own(self, part: Json, wire: str) -> bool:
+        return part.get("provider") in self._names(wire)
+
+    def _add_tools(self, body: Json, wire: str) -> None:
+        if self.tool_extras:
+            for tool in as_list(body.get("tools")):
+                extra = self.tool_extras.get(as_str(as_dict(tool.get("function")).get("name") or tool.get("name")))
+                if extra:
+                    deep_merge(tool, self._extra({"extra": extra}, wire))
+        for position, tool in self.tools:
+            data: Any = None
+            if tool.get("type") == "provider" and tool.get("provider") in self._names(wire):
+                data = tool.get("data")
+            elif tool.get("type") == "custom" and wire == "openai_chat":
+                data = {k: v for k, v in tool.items() if k != "extra"}
+            elif tool.get("type") == "custom" and wire == "openai_responses":
+                data = {"type": "custom", **as_dict(tool.get("custom"))}
+            if data is not None:
+                tools = body.setdefault("tools", [])
+                tools.insert(min(position, len(tools)), data)
+
+    # Anthropic
+
+    def _mend_anthropic(self, body: Json) -> None:
+        for message in as_list(body.get("messages")):
+            message["content"] = self._anthropic_content(message.get("content"))
+        if isinstance(body.get("system"), list):
+            body["system"] = self._anthropic_content(body["system"])
+
+    def _anthropic_content(self, content: Any) -> Any:
+        if isinstance(content, str):
+            if self.prefix not in content:
+                return content
+            content = [{"type": "text", "text": content}]
+        blocks: list[Json] = []
+        assistants: list[Json] = []
+        for block in as_list(content):
+            marked = self._marker(block.get("text")) if block.get("type") == "text" else None
+            if marked is None:
+                if block.get("type") == "tool_result":
+                    self._anthropic_result(block)
+                blocks.append(block)
+            elif marked[0] == "assistant":
+                assistants.extend(anthropic_assistant(marked[1], self._own, self._extra))
+            elif marked[0] == "part" and self._own(marked[1], "anthropic"):
+                blocks.append(marked[1]["data"])
+            elif marked[0] == "extra":
+                plain = {k: v for k, v in marked[1].items() if k not in ("extra", "signature", "annotations")}
+                blocks.append(deep_merge(plain, self._extra(marked[1], "anthropic")))
+        # An assistant turn that was marked is ours as a whole: LiteLLM's blocks beside it are its calls once more.
+        return assistants or blocks
+
+    def _anthropic_result(self, block: Json) -> None:
+        if isinstance(block.get("content"), list) or self.prefix in as_str(block.get("content")):
+            block["content"] = self._anthropic_content(block["content"])
+        message = self._tool_messages.get(as_str(block.get("tool_use_id")))
+        if message is not None:
+            if message.get("is_error") is not None:
+                block["is_error"] = message["is_error"]
+            deep_merge(block, self._extra(message, "anthropic"))
+
+    # Gemini
+
+    def _mend_gemini(self, body: Json) -> None:
+        for content in as_list(body.get("contents")):
+            content["parts"] = self._gemini_parts(as_list(content.get("parts")))
+        for key in ("system_instruction", "systemInstruction"):
+            if isinstance(body.get(key), dict) and isinstance(body[key].get("parts"), list):
+                body[key]["parts"] = self._gemini_parts(body[key]["parts"])
+
+    def _gemini_parts(self, parts: list[Any]) -> list[Any]:
+        out: list[Any] = []
+        assistants: list[Any] = []
+        for part in parts:
+            marked = self._marker(part.get("text"))
+            response = part.get("functionResponse", part.get("function_response"))
+            if marked is None:
+                if isinstance(response, dict) and self._tool_messages:
+                    self._gemini_result(response)
+                out.append(part)
+            elif marked[0] == "assistant":
+                assistants.extend(gemini_assistant(marked[1], self._own, self._extra))
+            elif marked[0] == "part" and self._own(marked[1], "gemini"):
+                out.append(marked[1]["data"])
+            elif marked[0] == "extra":
+                out.append(deep_merge({"text": as_str(marked[1].get("text"))}, self._extra(marked[1], "gemini")))
+        return assistants or out
+
+    def _gemini_result(self, response: Json) -> None:
+        for message in self._tool_messages.values():
+            if message.get("is_error") and message.get("_name") == response.get("name"):
+                text = message.get("content")
+                if isinstance(text, list):
+                    text = "".join(as_str(as_dict(p).get("text")) for p in text)
+                said = as_dict(response.get("response"))
+                if any(value == text for value in said.values()) or dumps(said) == text:
+                    response["response"] = {"error": text}
+
+    # OpenAI responses
+
+    def _mend_openai_responses(self, body: Json) -> None:
+        items = body.get("input")
+        if not isinstance(items, list):
+            return
+        out: list[Any] = []
+        skip: set[str] = set()
+        for item in items:
+            item = as_dict(item)
+            kind = item.get("type")
+            if kind in ("function_call", "custom_tool_call") and item.get("call_id") in skip:
+                continue
+            if kind == "function_call_output":
+                if item.get("call_id") in self._custom_calls:
+                    item["type"] = "custom_tool_call_output"
+                message = self._tool_messages.get(as_str(item.get("call_id")))
+                if message is not None:
+                    deep_merge(item, self._extra(message, "openai_responses"))
+                if isinstance(item.get("output"), list):
+                    item["output"] = self._responses_content(item["output"])[0]
+            elif isinstance(item.get("content"), list):
+                item["content"], assistants = self._responses_content(item["content"])
+                if assistants:
+                    for message in assistants:
+                        out.extend(responses_assistant(message, self._own, self._extra))
+                        skip.update(as_str(c.get("id")) for c in as_list(message.get("tool_calls")))
+                    continue
+            elif isinstance(item.get("content"), str) and (marked := self._marker(item["content"])):
+                if marked[0] == "assistant":
+                    out.extend(responses_assistant(marked[1], self._own, self._extra))
+                    skip.update(as_str(c.get("id")) for c in as_list(marked[1].get("tool_calls")))
+                    continue
+            out.append(item)
+        body["input"] = out
+
+    def _responses_content(self, content: list[Any]) -> tuple[list[Any], list[Json]]:
+        out: list[Any] = []
+        assistants: list[Json] = []
+        for part in content:
+            marked = self._marker(as_dict(part).get("text"))
+            if marked is None:
+                out.append(part)
+            elif marked[0] == "assistant":
+                assistants.append(marked[1])
+            elif marked[0] == "part" and self._own(marked[1], "openai_responses"):
+                out.append(marked[1]["data"])
+            elif marked[0] == "extra":
+                plain = {"type": "input_text", "text": as_str(marked[1].get("text"))}
+                out.append(deep_merge(plain, self._extra(marked[1], "openai_responses")))
+        return out, assistants
+
+    # OpenAI chat
+
+    def _mend_openai_chat(self, body: Json) -> None:
+        messages = as_list(body.get("messages"))
+        for message in messages:
+            content = message.get("content")
+            marked = self._marker(content)
+            if marked is None and isinstance(content, list) and len(content) == 1:
+                marked = self._marker(as_dict(content[0]).get("text"))
+            if marked is not None and marked[0] == "assistant":
+                self._chat_assistant(message, marked[1])
+                continue
+            if isinstance(content, list):
+                message["content"] = self._chat_content(content)
+            if message.get("role") == "tool":
+                given = self._tool_messages.get(as_str(message.get("tool_call_id")))
+                if given is not None:
+                    deep_merge(message, self._extra(given, "openai_chat"))
+
+    def _chat_content(self, content: list[Any]) -> list[Any]:
+        out: list[Any] = []
+        for part in content:
+            marked = self._marker(as_dict(part).get("text"))
+            if marked is None:
+                out.append(part)
+            elif marked[0] == "part":
+                if self._own(marked[1], "openai_chat"):
+                    out.append(marked[1]["data"])
+            elif marked[0] == "unknown":
+                out.append(marked[1])
+            else:
+                plain = {k: v for k, v in marked[1].items() if k not in ("extra", "signature", "annotations")}
+                out.append(deep_merge(plain, self._extra(marked[1], "openai_chat")))
+        return out
+
+    def _chat_assistant(self, message: Json, given: Json) -> None:
+        chat_assistant(message, given, self.provider, self._own, self._extra)
+
+
+def _needs_mending(message: Json) -> bool:
+    """Whether LiteLLM's own encoders would lose something of an assistant message."""
+    content = message.get("content")
+    if isinstance(content, list):
+        for part in content:
+            if not isinstance(part, dict) or part.get("type") != "text":
+                return True
+            if part.get("signature") or part.get("annotations") or part.get("extra"):
+                return True
+        if len(content) > 1:
+            return True
+    if message.get("extra") or message.get("refusal"):
+        return True
+    for call in as_list(message.get("tool_calls")):
+        if not isinstance(call, dict):
+            continue
+        if call.get("signature") or call.get("extra") or call.get("type") == "custom":
+            return True
+        text = call_text(call)[1]
+        if text and arguments_object(text) == {"_raw": text}:
+            return True
+    return False
+
+
+def plain_call(call: Json) -> Json:
+    """A tool call that every encoder of LiteLLM takes."""
+    name, text = call_text(call)
+    return {
+        "id": call.get("id"),
+        "type": "function",
+        "function": {"name": name, "arguments": text if _is_object(text) else dumps(arguments_object(text))},
+    }
+
+
+def _is_object(text: str) -> bool:
+    return text.lstrip()[:1] == "{" and "_raw" not in arguments_object(text)
+
+
+Own = Callable[[Json, str], bool]
+Extra = Callable[[Json, str], Json]
+
+_CITATIONS = ("char_location", "page_location", "content_block_location", "web_search_result_location", "search_result_location")
+
+
+def anthropic_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
+    """An assistant message as Anthropic blocks: what came from Anthropic goes back as it came."""
+    blocks: list[Json] = []
+    for part in parts_in_order(message):
+        kind = part.get("type")
+        block: Json | None = None
+        if kind == "text":
+            if part.get("text"):
+                block = {"type": "text", "text": part["text"]}
+                citations = [c for c in as_list(part.get("annotations")) if as_dict(c).get("type") in _CITATIONS]
+                if citations:
+                    block["citations"] = citations
+        elif kind == "reasoning":
+            if part.get("signature"):
+                block = {"type": "thinking", "thinking": as_str(part.get("text")), "signature": part["signature"]}
+            elif part.get("encrypted"):
+                block = {"type": "redacted_thinking", "data": part["encrypted"]}
+        elif kind == "provider":
+            if own(part, "anthropic"):
+                blocks.append(part["data"])
+                continue
+        elif kind == "tool_call":
+            part = part["call"]
+            name, text = call_text(part)
+            block = {"type": "tool_use", "id": part.get("id"), "name": name, "input": arguments_object(text)}
+        if block is not None:
+            if part.get("cache_control"):
+                block["cache_control"] = part["cache_control"]
+            blocks.append(deep_merge(block, extra(part, "anthropic")))
+    if not blocks and message.get("refusal"):
+        blocks.append({"type": "text", "text": message["refusal"]})
+    if message.get("cache_control") and blocks and "cache_control" not in blocks[-1]:
+        blocks[-1]["cache_control"] = message["cache_control"]
+    return blocks
+
+
+def gemini_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
+    """An assistant message as Gemini parts, signatures where they stood."""
+    parts: list[Json] = []
+    for part in parts_in_order(message):
+        kind = part.get("type")
+        wire: Json | None = None
+        if kind == "text":
+            if part.get("text") or part.get("signature"):
+                wire = {"text": as_str(part.get("text"))}
+        elif kind == "reasoning":
+            # Reasoning of another provider has no meaning here; Gemini's own has no id and no encrypted content.
+            if not part.get("id") and not part.get("encrypted"):
+                wire = {"text": as_str(part.get("text")), "thought": True}
+        elif kind == "provider":
+            if own(part, "gemini"):
+                wire = dict(part["data"])
+        elif kind == "image_url":
+            media = split_data_url(as_str(as_dict(part.get("image_url")).get("url")))
+            wire = {"inlineData": {"mimeType": media[0], "data": media[1]}} if media else None
+        elif kind == "input_audio":
+            audio = as_dict(part.get("input_audio"))
+            wire = {"inlineData": {"mimeType": "audio/" + as_str(audio.get("format")), "data": audio.get("data")}}
+        elif kind == "tool_call":
+            part = part["call"]
+            name, text = call_text(part)
+            call: Json = {"name": name, "args": arguments_object(text)}
+            if part.get("id") and not as_str(part["id"]).startswith(OWN_ID):
+                call["id"] = part["id"]
+            wire = {"functionCall": call}
+        if wire is not None:
+            if part.get("signature"):
+                wire["thoughtSignature"] = part["signature"]
+            parts.append(deep_merge(wire, extra(part, "gemini")))
+    if not parts:
+        parts.append({"text": as_str(message.get("refusal"))})
+    return parts
+
+
+def responses_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
+    """An assistant message as responses items; reasoning parts of one id are one item again."""
+    items: list[Json] = []
+    for part in parts_in_order(message):
+        kind = part.get("type")
+        if kind == "text":
+            if part.get("text"):
+                content = {"type": "output_text", "text": part["text"], "annotations": as_list(part.get("annotations"))}
+                if items and items[-1].get("type") == "message":
+                    items[-1]["content"].append(content)
+                else:
+                    item = {"type": "message", "role": "assistant", "content": [content]}
+                    items.append(deep_merge(item, extra(message, "openai_responses")))
+        elif kind == "reasoning":
+            if not part.get("id"):
+                continue
+            last = items[-1] if items else {}
+            if last.get("type") != "reasoning" or last.get("id") != part["id"]:
+                last = {"type": "reasoning", "id": part["id"], "summary": []}
+                items.append(last)
+            if part.get("text"):
+                last["summary"].append({"type": "summary_text", "text": part["text"]})
+            if part.get("encrypted"):
+                last["encrypted_content"] = part["encrypted"]
+        elif kind == "provider":
+            if own(part, "openai_responses"):
+                items.append(part["data"])
+        elif kind == "tool_call":
+            call = part["call"]
+            name, text = call_text(call)
+            custom = call.get("type") == "custom"
+            item = {
+                "type": "custom_tool_call" if custom else "function_call",
+                "call_id": call.get("id"),
+                "name": name,
+                "input" if custom else "arguments": text,
+            }
+            items.append(deep_merge(item, extra(call, "openai_responses")))
+    if message.get("refusal"):
+        refusal = {"type": "refusal", "refusal": message["refusal"]}
+        items.append({"type": "message", "role": "assistant", "content": [refusal]})
+    return items
+
+
+def chat_assistant(wire: Json, message: Json, provider: str, own: Own, extra: Extra) -> None:
+    """Write an assistant message into LiteLLM's wire message of the OpenAI chat protocol."""
+    texts: list[Json] = []
+    others: list[Json] = []
+    reasoning: list[str] = []
+    for part in parts_in_order(message):
+        kind = part.get("type")
+        if kind == "text":
+            texts.append({k: v for k, v in part.items() if k not in ("annotations", "signature", "extra")})
+        elif kind == "reasoning":
+            reasoning.append(as_str(part.get("text")))
+        elif kind == "provider":
+            if own(part, "openai_chat") and part.get("kind") != "executed_tools":
+                others.append(part["data"])
+        elif kind != "tool_call":
+            others.append({k: v for k, v in part.items() if k not in ("signature", "extra")})
+    joined = "".join(as_str(p.get("text")) for p in texts)
+    if provider == "mistral" and reasoning:
+        thinking = {"type": "thinking", "thinking": [{"type": "text", "text": text} for text in reasoning]}
+        wire["content"] = [thinking, *texts, *others]
+    elif others or any(set(p) - {"type", "text"} for p in texts):
+        wire["content"] = [*texts, *others]
+    else:
+        wire["content"] = joined or (None if message.get("tool_calls") or message.get("refusal") else "")
+    field = REASONING_FIELD.get(provider, "reasoning_content")
+    if field and any(reasoning) and not message.get("reasoning_details"):
+        wire[field] = "".join(reasoning)
+    if message.get("refusal"):
+        wire["refusal"] = message["refusal"]
+    calls = [call for call in as_list(message.get("tool_calls")) if isinstance(call, dict)]
+    if calls:
+        wire["tool_calls"] = [
+            deep_merge({k: v for k, v in call.items() if k not in ("signature", "extra")}, extra(call, "openai_chat"))
+            for call in calls
+        ]
+    deep_merge(wire, extra(message, "openai_chat"))
