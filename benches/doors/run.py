@@ -307,7 +307,8 @@ def cold_start(out: Records, upstream: Upstream, env: dict[str, str], turns: int
 
 
 @contextlib.contextmanager
-def everything(scale: float) -> Iterator[Bench]:
+def everything(scale: float, wanted: set[str]) -> Iterator[Bench]:
+    """Starts the upstream, and the sides of the wanted phases."""
     env = clean_environment(OMNI_BRIDGE_PYTHON=sys.executable)
     python = sys.executable
     with contextlib.ExitStack() as stack:
@@ -316,27 +317,25 @@ def everything(scale: float) -> Iterator[Bench]:
             return stack.enter_context(started(name, argv, env))
 
         upstream = Upstream(start("upstream", TARGET / "bench-upstream").hello["port"])
-        fastapi = start("FastAPI echo", python, HERE / "fastapi_echo.py")
-        server = start("omni serve", python, HERE / "serve_bridge.py")
-        direct = start("litellm", python, HERE / "litellm_direct.py")
-        ours = start("python", python, HERE / "python_side.py")
         rust = start("rust", RUST, "embedded")
-        http = start("http", RUST, "bridge", f"http://127.0.0.1:{server.hello['port']}")
-        echo = start("FastAPI client", RUST, "echo", f"http://127.0.0.1:{fastapi.hello['port']}/echo")
-        yield Bench(
-            upstream,
-            {
+        sides = {"rust": Contender(rust, [rust.pid])}
+        hop = {"embedded": Contender(rust, [rust.pid])}
+        if wanted & {"hop"}:
+            fastapi = start("FastAPI echo", python, HERE / "fastapi_echo.py")
+            echo = start("FastAPI client", RUST, "echo", f"http://127.0.0.1:{fastapi.hello['port']}/echo")
+            hop["fastapi"] = Contender(echo, [echo.pid, fastapi.pid])
+        if wanted & {"calls", "streams", "chunks", "memory", "cancel"}:
+            direct = start("litellm", python, HERE / "litellm_direct.py")
+            ours = start("python", python, HERE / "python_side.py")
+            server = start("omni serve", python, HERE / "serve_bridge.py")
+            http = start("http", RUST, "bridge", f"http://127.0.0.1:{server.hello['port']}")
+            sides = {
                 "litellm": Contender(direct, [direct.pid]),
-                "rust": Contender(rust, [rust.pid]),
+                **sides,
                 "python": Contender(ours, [ours.pid]),
                 "http": Contender(http, [http.pid, server.pid]),
-            },
-            {
-                "embedded": Contender(rust, [rust.pid]),
-                "fastapi": Contender(echo, [echo.pid, fastapi.pid]),
-            },
-            scale,
-        )
+            }
+        yield Bench(upstream, sides, hop, scale)
 
 
 PHASES: dict[str, Callable[[Bench], None]] = {
@@ -357,9 +356,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a quarter of the rounds; writes nothing")
     parser.add_argument("--only", help="some of: " + ", ".join([*PHASES, "start"]) + "; writes nothing")
     options = parser.parse_args()
-    wanted = options.only.split(",") if options.only else [*PHASES, "start"]
+    wanted = set(options.only.split(",") if options.only else [*PHASES, "start"])
     begin = time.monotonic()
-    with everything(0.25 if options.quick else 1.0) as bench:
+    with everything(0.25 if options.quick else 1.0, wanted) as bench:
         for name, phase in PHASES.items():
             if name in wanted:
                 print(f"bench: {name} ({time.monotonic() - begin:.0f} s so far)", file=sys.stderr, flush=True)

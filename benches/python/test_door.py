@@ -1,6 +1,6 @@
 """Micro benchmarks of the Python door: `make bench-micro` times them, plain pytest runs them as tests.
 
-The provider is the offline one, on a thread of this process: so these show what changed between two commits, and
+The provider is the offline one, on a thread of this process: these show what changed between two commits, and
 benches/doors what a call costs beside others.
 """
 

@@ -80,13 +80,13 @@ async fn main() -> Result<(), Failure> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let side = match arguments.as_slice() {
         ["once", base, expect] => {
-            let reply = Client::new().chat(request(base)).await?;
+            let reply = Client::builder().build()?.chat(request(base)).await?;
             return check(&reply.content, expect);
         }
         ["embedded"] => {
             let embedded = Embedded::connect(&EmbeddedConfig::default())?;
             Side::Client {
-                client: Client::new(),
+                client: Client::builder().build()?,
                 embedded: Some(embedded),
             }
         }
@@ -101,7 +101,7 @@ async fn main() -> Result<(), Failure> {
             }
         }
         ["echo", url] => Side::Http {
-            client: reqwest::Client::new(),
+            client: reqwest::Client::builder().build()?,
             url: (*url).to_owned(),
         },
         _ => return Err("usage: bench-rust embedded | bridge URL | echo URL | once BASE TEXT".into()),
