@@ -1,7 +1,8 @@
 """`make demo`: a Rust program embeds Python and streams a chat with a tool call through LiteLLM.
 
 It takes the first provider there is: a key in the environment, an Ollama or llama.cpp server on this machine,
-else the built-in offline provider; and says in one line which. OMNI_DEMO_MODEL names another model.
+else the built-in offline provider; and says in one line which. OMNI_DEMO_MODEL names another model;
+OMNI_DEMO_OFFLINE=1 takes the offline one whatever there is.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def asked(url: str) -> Any:
 
 def chosen() -> Provider | None:
     """The first provider there is; None: only the offline one."""
+    if os.environ.get("OMNI_DEMO_OFFLINE"):
+        return None
     named = os.environ.get("OMNI_DEMO_MODEL")
     for key, model in BY_KEY.items():
         if os.environ.get(key):

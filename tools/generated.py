@@ -31,6 +31,11 @@ GENERATORS: list[tuple[str, list[str], list[str]]] = [
         HEADER,
     ),
     (
+        "docs/demo.svg (from a run of the demo)",
+        [sys.executable, "tools/terminal_picture.py", "--write"],
+        [sys.executable, "tools/terminal_picture.py", "--check"],
+    ),
+    (
         "the measured tables of README.md and docs (from benches/results)",
         [sys.executable, "tools/tables.py", "--write"],
         [sys.executable, "tools/tables.py", "--check"],

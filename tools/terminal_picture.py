@@ -1,0 +1,76 @@
+"""docs/demo.svg: what `make demo` prints, as a picture of a terminal. Made from a real run, never by hand.
+
+python tools/terminal_picture.py --check    the picture shows what the demo prints now
+python tools/terminal_picture.py --write    takes it anew
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURE = ROOT / "docs/demo.svg"
+COLUMNS, CHARACTER, LINE, MARGIN, BAR = 92, 8.4, 21, 20, 36
+PAPER, INK, SOFT, PROMPT = "#1b1f24", "#e6e6e6", "#8b949e", "#7ee787"
+
+
+def shown() -> list[str]:
+    """The demo's lines, from the offline provider, whatever keys and servers this machine has."""
+    env = {**os.environ, "OMNI_DEMO_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "tools/demo.py"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"the demo ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+    lines: list[str] = []
+    for line in done.stdout.rstrip().splitlines():
+        lines += textwrap.wrap(line, COLUMNS, subsequent_indent="  ") or [""]
+    return lines
+
+
+def draw(lines: list[str]) -> str:
+    width = round(COLUMNS * CHARACTER + 2 * MARGIN)
+    height = BAR + (len(lines) + 1) * LINE + MARGIN
+    font = 'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" {font}>',
+        f'<rect width="{width}" height="{height}" rx="8" fill="{PAPER}"/>',
+    ]
+    for n, fill in enumerate(("#ff5f56", "#ffbd2e", "#27c93f")):
+        parts.append(f'<circle cx="{MARGIN + n * 20}" cy="18" r="6" fill="{fill}"/>')
+    parts.append(text(0, "$ make demo", PROMPT))
+    for row, line in enumerate(lines, 1):
+        parts.append(text(row, line, SOFT if line.startswith("demo:") else INK))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def text(row: int, line: str, fill: str) -> str:
+    y = BAR + (row + 0.7) * LINE
+    return f'<text x="{MARGIN}" y="{y:.0f}" fill="{fill}" xml:space="preserve">{escape(line)}</text>'
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--check", action="store_true")
+    mode.add_argument("--write", action="store_true")
+    write: bool = parser.parse_args().write
+    picture = draw(shown())
+    if write:
+        PICTURE.write_text(picture)
+    elif not PICTURE.exists() or PICTURE.read_text() != picture:
+        print("docs/demo.svg does not show what the demo prints; mend it with: make fix")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
