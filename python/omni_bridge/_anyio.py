@@ -1,0 +1,20 @@
+"""Waiting under trio, by way of anyio: a descriptor for each call instead of one for each loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+
+if TYPE_CHECKING:
+    from . import _native
+
+
+async def ready(call: _native.Call) -> None:
+    """Waits until the call has something to take."""
+    descriptor = call.wait_fd()
+    if descriptor is None:
+        await anyio.lowlevel.checkpoint()
+    else:
+        await anyio.wait_readable(descriptor)

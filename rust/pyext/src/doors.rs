@@ -1,0 +1,138 @@
+//! What the doors ask beside calls: configuration, models, warming up, the command line.
+
+use crate::call::Call;
+use crate::error::{guarded, raise};
+use crate::frozen;
+use crate::runtime;
+use omni_bridge::{Bridge, Client, Retry, RetryPolicy, Timeout, Timeouts};
+use omni_core::{CONTRACT, Code, Event, FinishReason, Role};
+use pyo3::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What `configure` takes; absent and null are the default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    timeout: Option<Timeout>,
+    retry: Option<Retry>,
+    fallbacks: Option<Vec<Value>>,
+    allow_endpoints: Option<bool>,
+    allowed_hosts: Option<Vec<String>>,
+    allow_private_images: Option<bool>,
+    bridge_url: Option<String>,
+    bridge_token: Option<String>,
+}
+
+/// Sets the defaults of all calls that begin from now on.
+#[pyfunction]
+fn configure(document: &Bound<'_, PyAny>) -> PyResult<()> {
+    guarded(|| {
+        runtime::check_fork()?;
+        let config: Config = frozen::parse("configuration", document)?;
+        let mut builder = Client::builder();
+        if let Some(timeout) = config.timeout {
+            builder = builder.timeout(match timeout {
+                Timeout::Total(total) => Timeouts {
+                    total: Some(total),
+                    ..Timeouts::default()
+                },
+                Timeout::Each(each) => each,
+            });
+        }
+        if let Some(retry) = config.retry {
+            builder = builder.retry(match retry {
+                Retry::Count(count) => RetryPolicy {
+                    max_retries: Some(count),
+                    max_wait: None,
+                },
+                Retry::Policy(policy) => policy,
+            });
+        }
+        if let Some(fallbacks) = config.fallbacks {
+            builder = builder.fallbacks(fallbacks);
+        }
+        if let Some(allow) = config.allow_endpoints {
+            builder = builder.allow_endpoints(allow);
+        }
+        if let Some(hosts) = config.allowed_hosts {
+            builder = builder.allowed_hosts(hosts);
+        }
+        if let Some(allow) = config.allow_private_images {
+            builder = builder.allow_private_images(allow);
+        }
+        if let Some(url) = config.bridge_url {
+            builder = builder.bridge(Bridge::Url {
+                url,
+                token: config.bridge_token,
+            });
+        }
+        runtime::set_client(builder.build().map_err(|error| raise(&error))?);
+        Ok(())
+    })
+}
+
+/// The call behind `models()`.
+#[pyfunction]
+fn models_call() -> PyResult<Call> {
+    let client = runtime::client()?;
+    Ok(Call::op(async move { client.models().await }))
+}
+
+/// The call behind `warm_up()`.
+#[pyfunction]
+fn warm_up_call() -> PyResult<Call> {
+    let client = runtime::client()?;
+    Ok(Call::op(async move {
+        client.warm_up().await.map(|()| Value::Bool(true))
+    }))
+}
+
+/// An operation of the engine, as a document.
+#[pyfunction]
+fn op_call(name: String, document: &Bound<'_, PyAny>) -> PyResult<Call> {
+    let document: Value = frozen::parse("op document", document)?;
+    let client = runtime::client()?;
+    Ok(Call::op(async move { client.op(&name, document).await }))
+}
+
+/// A call that panics in our Rust, "here" or on the runtime: for the test that a panic is an `internal` error.
+#[pyfunction]
+fn panicking_call(place: &str) -> PyResult<Call> {
+    if place == "here" {
+        return guarded(|| deliberate());
+    }
+    Ok(Call::op(async { deliberate() }))
+}
+
+#[allow(clippy::panic, reason = "this is what the test asks for")]
+fn deliberate<T>() -> T {
+    panic!("a deliberate panic, for a test")
+}
+
+/// The words of the closed sets, for the test that compares them with `types.py`.
+#[pyfunction]
+fn closed_sets() -> [(&'static str, Vec<&'static str>); 5] {
+    [
+        ("codes", Code::ALL.iter().map(|code| code.name()).collect()),
+        ("event_types", Event::TYPES.to_vec()),
+        (
+            "finish_reasons",
+            FinishReason::ALL.iter().map(|reason| reason.name()).collect(),
+        ),
+        ("request_fields", omni_core::Request::FIELDS.to_vec()),
+        ("roles", Role::ALL.iter().map(|role| role.name()).collect()),
+    ]
+}
+
+/// Adds the functions to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("CONTRACT", CONTRACT)?;
+    module.add_function(wrap_pyfunction!(configure, module)?)?;
+    module.add_function(wrap_pyfunction!(models_call, module)?)?;
+    module.add_function(wrap_pyfunction!(warm_up_call, module)?)?;
+    module.add_function(wrap_pyfunction!(op_call, module)?)?;
+    module.add_function(wrap_pyfunction!(panicking_call, module)?)?;
+    module.add_function(wrap_pyfunction!(closed_sets, module)?)
+}
