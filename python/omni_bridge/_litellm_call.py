@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 from typing import Any, Protocol
 
@@ -185,7 +186,7 @@ class Call:
             return request
         if not isinstance(body, dict):
             return request
-        body = self.mender.mend(body, wire_of_request(request.url.path, body))
+        body = self.mender.mend(body, wire_of_request(request.url.path, body), request.url.host)
         fresh = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         import httpx
 
@@ -415,6 +416,9 @@ def _said(problem: BaseException, code: str, provider: str) -> str:
         if at >= 0:
             text = text[:at]
     text = text.removeprefix("litellm.").strip()
+    unsupported = re.search(r"does not support param\w*:? \[?([^\]]{1,200})\]?, for model", text)
+    if unsupported:
+        return f"{provider} does not take {unsupported[1]} for this model: leave it out, or give what it takes in provider_options"
     if code in _SAID:
         return f"{_SAID[code].format(p=provider)}: {type(problem).__name__}" + (f": {text[:300]}" if text else "")
     return text or f"{type(problem).__name__} for {provider}"

@@ -78,6 +78,7 @@ _OTHER_PROTOCOLS = frozenset(
         "fal_ai",
     }
 )
+_USUAL = frozenset({"temperature", "top_p", "max_tokens", "stop"})
 _HINTS = frozenset({"user", "seed", "service_tier", "parallel_tool_calls", "frequency_penalty", "presence_penalty"})
 """What a provider without such a field may do without: an answer without it is still the answer that was asked for."""
 
@@ -117,15 +118,19 @@ def request_kwargs(
     for key in ("api_base", "api_key"):
         if request.get(key):
             kwargs[key] = request[key]
-    if provider in _OTHER_PROTOCOLS:
-        if not _HINTS.isdisjoint(asked):
-            known = set(supported() or ())
-            for key in _HINTS.intersection(asked) - known:
-                kwargs.pop(key, None)
-        if not markers and mender.options:  # a signed body: LiteLLM puts unknown arguments into it itself
-            kwargs.update({key: value for key, value in mender.options.items() if key not in kwargs})
-    else:
-        kwargs["allowed_openai_params"] = asked
+    unusual = [key for key in asked if key not in _USUAL]
+    if unusual:
+        known = supported()
+        for key in unusual if known is not None else ():
+            if key in known:
+                continue
+            if key in _HINTS:
+                kwargs.pop(key)
+            elif provider not in _OTHER_PROTOCOLS:
+                # LiteLLM's list is short of models that it does not know: the provider shall decide.
+                kwargs.setdefault("allowed_openai_params", []).append(key)
+    if not markers and mender.options:  # a signed body: LiteLLM puts unknown arguments into it itself
+        kwargs.update({key: value for key, value in mender.options.items() if key not in kwargs})
     return kwargs
 
 

@@ -34,7 +34,7 @@ REASONING_FIELD = {
     "ollama_chat": "reasoning",
     "azure": "",
     "perplexity": "",
-    "mistral": "",  # takes it as parts of the content
+    "mistral": "content",
 }
 
 
@@ -90,6 +90,7 @@ class Mender:
     def __init__(self, request: Json, provider: str, nonce: str) -> None:
         self.request = request
         self.provider = provider
+        self.host = ""
         self.prefix = f"[[omni:{nonce}:"
         self._pattern = re.compile(re.escape(self.prefix) + r"(\d+)\]\]")
         self._marked: list[tuple[str, Any]] = []
@@ -99,6 +100,7 @@ class Mender:
         self.options = as_dict(options.get(provider))
         self._tool_messages: dict[str, Json] = {}
         self._custom_calls: set[str] = set()
+        self._sent_calls: set[str] = set()
 
     # -- before LiteLLM: what it gets to see --
 
@@ -214,8 +216,9 @@ class Mender:
 
     # -- on the wire --
 
-    def mend(self, body: Json, wire: str | None) -> Json:
-        """The body as it shall go out."""
+    def mend(self, body: Json, wire: str | None, host: str = "") -> Json:
+        """The body as it shall go out to ``host``."""
+        self.host = host
         if wire is not None:
             getattr(self, "_mend_" + wire)(body)
             self._add_tools(body, wire)
@@ -317,39 +320,45 @@ class Mender:
     # Gemini
 
     def _mend_gemini(self, body: Json) -> None:
+        responses: list[Json] = []
         for content in as_list(body.get("contents")):
             content["parts"] = self._gemini_parts(as_list(content.get("parts")))
+            for part in content["parts"]:
+                response = part.get("functionResponse", part.get("function_response"))
+                if isinstance(response, dict):
+                    responses.append(response)
         for key in ("system_instruction", "systemInstruction"):
             if isinstance(body.get(key), dict) and isinstance(body[key].get("parts"), list):
                 body[key]["parts"] = self._gemini_parts(body[key]["parts"])
+        results = [m for m in self.request["messages"] if isinstance(m, dict) and m.get("role") == "tool"]
+        if len(results) == len(responses):  # LiteLLM writes one response for each result, in their order
+            for message, response in zip(results, responses):
+                self._gemini_result(message, response)
 
     def _gemini_parts(self, parts: list[Any]) -> list[Any]:
         out: list[Any] = []
         assistants: list[Any] = []
         for part in parts:
             marked = self._marker(part.get("text"))
-            response = part.get("functionResponse", part.get("function_response"))
             if marked is None:
-                if isinstance(response, dict) and self._tool_messages:
-                    self._gemini_result(response)
                 out.append(part)
             elif marked[0] == "assistant":
                 assistants.extend(gemini_assistant(marked[1], self._own, self._extra))
+                self._sent_calls.update(as_str(as_dict(c).get("id")) for c in as_list(marked[1].get("tool_calls")))
             elif marked[0] == "part" and self._own(marked[1], "gemini"):
                 out.append(marked[1]["data"])
             elif marked[0] == "extra":
                 out.append(deep_merge({"text": as_str(marked[1].get("text"))}, self._extra(marked[1], "gemini")))
         return assistants or out
 
-    def _gemini_result(self, response: Json) -> None:
-        for message in self._tool_messages.values():
-            if message.get("is_error") and message.get("_name") == response.get("name"):
-                text = message.get("content")
-                if isinstance(text, list):
-                    text = "".join(as_str(as_dict(p).get("text")) for p in text)
-                said = as_dict(response.get("response"))
-                if any(value == text for value in said.values()) or dumps(said) == text:
-                    response["response"] = {"error": text}
+    def _gemini_result(self, message: Json, response: Json) -> None:
+        call_id = as_str(message.get("tool_call_id"))
+        if call_id in self._sent_calls and not call_id.startswith(OWN_ID):
+            response["id"] = call_id
+        if message.get("is_error"):
+            said = as_dict(response.get("response"))
+            response["response"] = {"error": said.get("content", said)}
+        deep_merge(response, self._extra(message, "gemini"))
 
     # OpenAI responses
 
@@ -439,7 +448,10 @@ class Mender:
         return out
 
     def _chat_assistant(self, message: Json, given: Json) -> None:
-        chat_assistant(message, given, self.provider, self._own, self._extra)
+        field = REASONING_FIELD.get(self.provider, "reasoning_content")
+        if self.provider == "openai" and self.host.endswith(".openai.com"):
+            field = ""  # OpenAI itself knows no such field; servers that speak its protocol do
+        chat_assistant(message, given, field, self._own, self._extra)
 
 
 def _needs_mending(message: Json) -> bool:
@@ -604,32 +616,34 @@ def responses_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
     return items
 
 
-def chat_assistant(wire: Json, message: Json, provider: str, own: Own, extra: Extra) -> None:
-    """Write an assistant message into LiteLLM's wire message of the OpenAI chat protocol."""
-    texts: list[Json] = []
-    others: list[Json] = []
+def chat_assistant(wire: Json, message: Json, field: str, own: Own, extra: Extra) -> None:
+    """Write an assistant message into LiteLLM's wire message of the OpenAI chat protocol.
+
+    ``field`` is where this provider takes reasoning back: a field of the message, "content", or "" for nowhere.
+    """
+    content: list[Json] = []
     reasoning: list[str] = []
     for part in parts_in_order(message):
         kind = part.get("type")
         if kind == "text":
-            texts.append({k: v for k, v in part.items() if k not in ("annotations", "signature", "extra")})
+            plain = {k: v for k, v in part.items() if k not in ("annotations", "signature", "extra")}
+            content.append(deep_merge(plain, extra(part, "openai_chat")))
         elif kind == "reasoning":
-            reasoning.append(as_str(part.get("text")))
+            text = as_str(part.get("text"))
+            reasoning.append(text)
+            if field == "content" and text:
+                content.append({"type": "thinking", "thinking": [{"type": "text", "text": text}]})
         elif kind == "provider":
-            if own(part, "openai_chat") and part.get("kind") != "executed_tools":
-                others.append(part["data"])
+            if own(part, "openai_chat"):
+                content.append(part["data"])
         elif kind != "tool_call":
-            others.append({k: v for k, v in part.items() if k not in ("signature", "extra")})
-    joined = "".join(as_str(p.get("text")) for p in texts)
-    if provider == "mistral" and reasoning:
-        thinking = {"type": "thinking", "thinking": [{"type": "text", "text": text} for text in reasoning]}
-        wire["content"] = [thinking, *texts, *others]
-    elif others or any(set(p) - {"type", "text"} for p in texts):
-        wire["content"] = [*texts, *others]
-    else:
+            content.append({k: v for k, v in part.items() if k not in ("signature", "extra")})
+    if all(set(part) == {"type", "text"} and part["type"] == "text" for part in content):
+        joined = "".join(part["text"] for part in content)
         wire["content"] = joined or (None if message.get("tool_calls") or message.get("refusal") else "")
-    field = REASONING_FIELD.get(provider, "reasoning_content")
-    if field and any(reasoning) and not message.get("reasoning_details"):
+    else:
+        wire["content"] = content
+    if field and field != "content" and any(reasoning) and not message.get("reasoning_details"):
         wire[field] = "".join(reasoning)
     if message.get("refusal"):
         wire["refusal"] = message["refusal"]
