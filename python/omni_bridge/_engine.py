@@ -8,10 +8,14 @@ gathers them in Rust and hands them over once a turn.
 from __future__ import annotations
 
 import asyncio
+import importlib
+import logging
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from omni_bridge import _native
+from omni_bridge._engine_executor import DaemonExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,6 +27,12 @@ CANCEL_GRACE: Final = 5.0
 
 STOP_GRACE: Final = 1.5
 """The same when the loop is to stop: the exit of a process waits for it."""
+
+EXIT_GRACE: Final = 1.0
+"""Seconds that the exit of a process waits for an import that it has interrupted."""
+
+_log = logging.getLogger("omni_bridge.engine")
+_executor: DaemonExecutor | None = None
 
 
 class _Call:
@@ -51,8 +61,12 @@ class _Engine:
         self.stopper: asyncio.Task[None] | None = None
 
     def run(self) -> None:
+        global _executor  # noqa: PLW0603 - one loop at a time, and the exit of the process must find its threads
         loop = self.loop
         asyncio.set_event_loop(loop)
+        loop.set_exception_handler(_report)
+        loop.set_default_executor(executor := DaemonExecutor())
+        _executor = executor
         try:
             loop.add_reader(self.hub.fileno(), self.wake)
             self.hub.began(loop.call_soon, _drain)
@@ -61,7 +75,7 @@ class _Engine:
                 try:
                     loop.run_forever()
                 except BaseException as error:  # noqa: BLE001 - a callback's SystemExit must not end other calls' loop
-                    loop.call_exception_handler({"message": "a callback ended the loop; it goes on", "exception": error})
+                    _report(loop, {"message": "a callback wanted to end the loop, which goes on", "exception": error})
         finally:
             loop.remove_reader(self.hub.fileno())
             asyncio.set_event_loop(None)
@@ -124,14 +138,21 @@ class _Engine:
 
     async def stop(self) -> None:
         """Cancels every call and everything else that runs, then ends the loop."""
+        calls = [call.task for call in self.calls.values() if call.task is not None]
         for which in list(self.calls):
             self.cancel(which)
-        me = asyncio.current_task()
-        others = [task for task in asyncio.all_tasks() if task is not me]
+        # Not the calls' own tasks: a second cancel would interrupt them while they close what they opened.
+        others = asyncio.all_tasks() - {asyncio.current_task(), *calls}
         for task in others:
             task.cancel()
-        if others:
-            await asyncio.wait(others, timeout=STOP_GRACE)
+        if calls or others:
+            await asyncio.wait([*calls, *others], timeout=STOP_GRACE)
+        litellm = sys.modules.get("omni_bridge._litellm")
+        if litellm is not None:
+            try:
+                await asyncio.wait_for(litellm.aclose(), STOP_GRACE / 2)
+            except Exception as error:  # noqa: BLE001 - the loop ends, whatever its connections do
+                _report(self.loop, {"message": "the pool of connections did not close", "exception": error})
         for call in list(self.calls.values()):
             self.give_up(call)
         self.stopping = True
@@ -193,21 +214,51 @@ HANDLERS: Final[dict[str, Handler]] = {"echo": _echo}
 
 
 async def _handler(op: object) -> Handler:
-    handler = HANDLERS.get(str(op))
+    name = str(op)
+    handler = HANDLERS.get(name)
     if handler is None:
-        from omni_bridge import _litellm  # noqa: PLC0415 - takes seconds, and not every op needs it
-
-        HANDLERS.update(_litellm.HANDLERS)
-        handler = HANDLERS.get(str(op))
+        # Not on the loop: an import that takes long would hold up every other call.
+        module, table = ("_engine_debug", "debug") if name == "debug" else ("_litellm", "HANDLERS")
+        loop = asyncio.get_running_loop()
+        found = getattr(await loop.run_in_executor(None, _import, f"omni_bridge.{module}"), table)
+        HANDLERS.update(found if isinstance(found, dict) else {name: found})
+        handler = HANDLERS.get(name)
     if handler is None:
         from omni_bridge.errors import UnsupportedError  # noqa: PLC0415 - only when needed
 
-        raise UnsupportedError(f"the engine knows no op {str(op)[:40]!r}; it knows {', '.join(sorted(HANDLERS))}")
+        raise UnsupportedError(f"the engine knows no op {name[:40]!r}; it knows {', '.join(sorted(HANDLERS))}")
     return handler
+
+
+def _import(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        from omni_bridge.errors import EngineUnavailableError  # noqa: PLC0415 - only when needed
+
+        raise EngineUnavailableError(
+            f"{error.name or module} is missing or broken in the environment of {sys.executable} ({error}): "
+            f"{sys.executable} -m pip install --force-reinstall omni-bridge=={_native.ENGINE_VERSION}"
+        ) from error
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What went wrong outside of any call: kind and place only, for a text may carry a prompt or a key."""
+    del loop
+    error = context.get("exception")
+    what = f"{type(error).__name__}{_place(error)}" if isinstance(error, BaseException) else "no exception"
+    _log.warning("%s: %s", context.get("message", "in the engine's loop"), what)
+
+
+def quiet() -> None:
+    """The process exits: what still runs Python code on the engine's threads is interrupted. Called by Rust."""
+    if _executor is not None:
+        _executor.interrupt(EXIT_GRACE)
 
 
 def start(hub: _native.EngineHub) -> None:
     """Starts the loop's thread. Called once for each loop, by Rust."""
+    _native.engine_exit_hook()
     threading.Thread(target=_main, args=(hub,), name="omni-engine", daemon=True).start()
 
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from . import _native
 from ._endpoints import CREDENTIAL_NAME
 from ._litellm_call import Call, Sink
 from ._translate import request_kwargs
@@ -83,6 +84,8 @@ def _load() -> Any:
     http.hook_async(aiohttp_transport.LiteLLMAiohttpTransport)
     http.hook_blocking(http_handler.HTTPHandler)
     _mend(litellm, http)
+    # OpenSSL has come in by now, with an exit hook of its own that frees what our streams use: ours has to run first.
+    _native.engine_exit_hook()
     return litellm
 
 

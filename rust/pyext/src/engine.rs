@@ -358,8 +358,31 @@ extern "C" fn after_fork_in_child() {
 
 /// C's `exit` in a host that never finalises Python. In a Python process the loop has ended by now.
 extern "C" fn at_c_exit() {
-    if !EXITING.swap(true, Ordering::SeqCst) {
-        let _ = catch_unwind(|| shutdown(u64::try_from(EXIT_GRACE.as_millis()).unwrap_or(2500)));
+    if FORKED.load(Ordering::Acquire) || EXITING.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let _ = catch_unwind(|| {
+        shutdown(u64::try_from(EXIT_GRACE.as_millis()).unwrap_or(2500));
+        // On a thread of its own: who holds the interpreter may never let go, and the exit does not wait for that.
+        let (done, wait) = std::sync::mpsc::channel();
+        let asked = std::thread::Builder::new().spawn(move || {
+            Python::try_attach(quiet);
+            let _ = done.send(());
+        });
+        if asked.is_ok() {
+            let _ = wait.recv_timeout(EXIT_GRACE);
+        }
+    });
+}
+
+/// Interrupts what still runs Python code on threads of the engine, and waits for it, within bounds.
+fn quiet(py: Python<'_>) {
+    let asked = py
+        .import("sys")
+        .and_then(|sys| sys.getattr("modules")?.call_method1("get", ("omni_bridge._engine",)))
+        .and_then(|engine| if engine.is_none() { Ok(()) } else { engine.call_method0("quiet").map(drop) });
+    if let Err(error) = asked {
+        error.write_unraisable(py, None);
     }
 }
 
@@ -395,6 +418,20 @@ fn engine_at_exit(py: Python<'_>) {
             std::thread::yield_now();
         }
     });
+    if USED.load(Ordering::Acquire) {
+        quiet(py);
+    }
+}
+
+/// Raises `SystemExit` in the thread of this id, at its next step in Python code.
+#[pyfunction]
+fn engine_interrupt(py: Python<'_>, thread: u64) {
+    let exit = py.get_type::<pyo3::exceptions::PySystemExit>();
+    #[allow(clippy::cast_possible_truncation, reason = "c_ulong is what Python's thread ids are")]
+    // SAFETY: attached; the function takes its own reference, and an unknown id does nothing.
+    unsafe {
+        pyo3::ffi::PyThreadState_SetAsyncExc(thread as std::ffi::c_long, exit.as_ptr());
+    }
 }
 
 /// Cancels every call and stops the loop; True if it stopped in time. A later call starts a new one.
@@ -425,6 +462,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Sink>()?;
     module.add_function(wrap_pyfunction!(engine_at_exit, module)?)?;
     module.add_function(wrap_pyfunction!(engine_exit_hook, module)?)?;
+    module.add("ENGINE_VERSION", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(engine_interrupt, module)?)?;
     module.add_function(wrap_pyfunction!(engine_shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(engine_open_calls, module)?)?;
     module.add_function(wrap_pyfunction!(engine_on_thread, module)?)?;
