@@ -78,6 +78,9 @@ struct Took {
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| "a TLS provider is installed already")?;
     let side = match arguments.as_slice() {
         ["once", base, expect] => {
             let reply = Client::builder().build()?.chat(request(base)).await?;
