@@ -12,8 +12,8 @@
 >>> reply.content, reply.finish_reason
 ('Hello!', 'stop')
 
-Everything here is loaded when it is first used: importing the package costs next to nothing, and neither LiteLLM
-nor pydantic nor asyncio come with it.
+Everything here is loaded when it is first used: importing the package costs next to nothing, and neither
+LiteLLM nor pydantic nor asyncio come with it.
 """
 
 from __future__ import annotations

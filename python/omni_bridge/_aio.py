@@ -1,8 +1,8 @@
 """The asynchronous doors, for asyncio; trio goes by `_anyio`.
 
 A call runs in Rust. The loop is woken through one descriptor that it watches, once for as many calls as have
-something to say by then: no thread of ours takes the GIL to do it. asyncio is not imported here: where its loop runs,
-it is loaded already.
+something to say by then: no thread of ours takes the GIL to do it. asyncio is not imported here: where its
+loop runs, it is loaded already.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from . import _native
+from ._native import (
+    Call,
+    Channel,
+    Request,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stream", "achat", "stream"]
 
-_channels: dict[int, weakref.ref[_native.Channel]] = {}
+_channels: dict[int, weakref.ref[Channel]] = {}
 """By the loop's id. The loop owns its channel; so an entry that is alive belongs to a loop that is alive."""
 
 
@@ -33,19 +37,19 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
     events = sys.modules.get("asyncio.events")
     if events is None:
         return None
-    get: Callable[[], asyncio.AbstractEventLoop | None] = events._get_running_loop  # noqa: SLF001 - documented for loops; the public one raises
+    get: Callable[[], asyncio.AbstractEventLoop | None] = events._get_running_loop
     return get()
 
 
-def _channel(loop: asyncio.AbstractEventLoop) -> _native.Channel:
+def _channel(loop: asyncio.AbstractEventLoop) -> Channel:
     key = id(loop)
     known = _channels.get(key)
     if known is not None and (channel := known()) is not None:
         return channel
-    channel = _native.Channel()
+    channel = Channel()
     loop.add_reader(channel.fileno(), channel.drain)
 
-    def gone(reference: weakref.ref[_native.Channel]) -> None:
+    def gone(reference: weakref.ref[Channel]) -> None:
         if _channels.get(key) is reference:
             del _channels[key]
 
@@ -53,7 +57,7 @@ def _channel(loop: asyncio.AbstractEventLoop) -> _native.Channel:
     return channel
 
 
-async def ready(call: _native.Call) -> None:
+async def ready(call: Call) -> None:
     """Waits until the call has something to take. Whoever is cancelled here cancels the call."""
     try:
         loop = _running_loop()
@@ -86,7 +90,8 @@ async def achat(
         params: The other fields of a request, see `ChatParams`. Times are in seconds.
 
     Raises:
-        InvalidRequestError: A field that does not exist, with a near match, or one of a wrong kind, with its path.
+        InvalidRequestError: A field that does not exist, with a near match, or one of a wrong kind, with its
+            path.
         OmniError: One class for each kind of failure, see `omni_bridge.errors`.
 
     >>> import asyncio
@@ -97,12 +102,12 @@ async def achat(
     >>> reply.content
     'Four.'
     """
-    return await achat_request(_native.Request(messages, model, tools, params))
+    return await achat_request(Request(messages, model, tools, params))
 
 
-async def achat_request(request: _native.Request) -> ChatReply:
+async def achat_request(request: Request) -> ChatReply:
     """`achat` for a request that has been read already."""
-    call = _native.Call.chat(request)
+    call = Call.chat(request)
     reply: Any = call.pop()
     while reply is None:
         await ready(call)
@@ -125,8 +130,8 @@ def stream(
         params: The other fields of a request, see `ChatParams`. Times are in seconds.
 
     Raises:
-        InvalidRequestError: At once, for a request that is not of the contract. What fails later comes as the last
-            event, and is raised by `Stream.reply`.
+        InvalidRequestError: At once, for a request that is not of the contract. What fails later comes as
+            the last event, and is raised by `Stream.reply`.
 
     >>> import asyncio
     >>> from omni_bridge.testing import DemoServer
@@ -138,21 +143,22 @@ def stream(
     ...     asyncio.run(main(server.api_base))
     'Four.'
     """
-    return Stream(_native.Request(messages, model, tools, params))
+    return Stream(Request(messages, model, tools, params))
 
 
 class Stream:
     """The events of one call: an async iterator and an async context manager.
 
-    The call is sent when the first event is asked for. A reader that stops reading stops the provider, for only so
-    much is kept. A call that has not ended is cancelled by leaving the ``async with`` block, by `aclose`, by
-    cancelling the task that waits for its next event, and by dropping the last reference. None of these wait.
+    The call is sent when the first event is asked for. A reader that stops reading stops the provider, for
+    only so much is kept. A call that has not ended is cancelled by leaving the ``async with`` block, by
+    `aclose`, by cancelling the task that waits for its next event, and by dropping the last reference. None
+    of these wait.
     """
 
     __slots__ = ("__weakref__", "_call")
 
-    def __init__(self, request: _native.Request) -> None:
-        self._call = _native.Call.stream(request)
+    def __init__(self, request: Request) -> None:
+        self._call = Call.stream(request)
 
     def __aiter__(self) -> Self:
         return self

@@ -8,10 +8,10 @@ import anyio
 import anyio.lowlevel
 
 if TYPE_CHECKING:
-    from . import _native
+    from ._native import Call
 
 
-async def ready(call: _native.Call) -> None:
+async def ready(call: Call) -> None:
     """Waits until the call has something to take."""
     descriptor = call.wait_fd()
     if descriptor is None:

@@ -1,15 +1,22 @@
 """The blocking doors, and what is said once for the whole process.
 
-They may be called from any thread, also from one that runs an asyncio loop: they block that loop then, and nothing
-else. On the engine's own thread (in a LiteLLM callback) they raise `UnsupportedError`, for they would wait for
-themselves. Ctrl-C is noticed within a twentieth of a second and cancels the call.
+They may be called from any thread, also from one that runs an asyncio loop: they block that loop then, and
+nothing else. On the engine's own thread (in a LiteLLM callback) they raise `UnsupportedError`, for they
+would wait for themselves. Ctrl-C is noticed within a twentieth of a second and cancels the call.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import _native
+from ._native import (
+    Call,
+    Request,
+    engine_shutdown,
+    models_call,
+    warm_up_call,
+)
+from ._native import configure as configure_native
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncStream", "chat", "configure", "models", "shutdown", "stream_sync", "warm_up"]
 
 
-def _wait(call: _native.Call) -> Any:  # noqa: ANN401 - the reply or a document, as the call has it
+def _wait(call: Call) -> Any:  # noqa: ANN401 - the reply or a document, as the call has it
     try:
         return call.next()
     except BaseException:
@@ -41,25 +48,26 @@ def chat(
     """Asks a model and waits for the whole answer.
 
     Args:
-        messages: The conversation in the OpenAI chat shape: dicts, the models of `omni_bridge.types`, or messages of
-            earlier replies (``reply.message``), in any mix.
+        messages: The conversation in the OpenAI chat shape: dicts, the models of `omni_bridge.types`, or
+            messages of earlier replies (``reply.message``), in any mix.
         model: ``"provider/model"`` in LiteLLM's spelling, for example ``"anthropic/claude-sonnet-4-5"``.
         tools: Tools that the model may call, in the OpenAI shape.
         params: The other fields of a request, see `ChatParams`. Times are in seconds.
 
     Raises:
-        InvalidRequestError: A field that does not exist, with a near match, or one of a wrong kind, with its path.
+        InvalidRequestError: A field that does not exist, with a near match, or one of a wrong kind, with its
+            path.
         OmniError: One class for each kind of failure, see `omni_bridge.errors`.
 
     >>> from omni_bridge.testing import DemoServer
     >>> with DemoServer(text="Four.") as server:
     ...     reply = chat(
-    ...         [{"role": "user", "content": "2 + 2?"}], "openai/demo", api_base=server.api_base, api_key="none"
-    ...     )
+    ...         [{"role": "user", "content": "2 + 2?"}], "openai/demo", api_base=server.api_base,
+    api_key="none" ...     )
     >>> reply.content
     'Four.'
     """
-    return _wait(_native.Call.chat(_native.Request(messages, model, tools, params)))
+    return _wait(Call.chat(Request(messages, model, tools, params)))
 
 
 def stream_sync(
@@ -71,8 +79,8 @@ def stream_sync(
     """As `stream`, for programs without an event loop: a blocking iterator of events.
 
     Raises:
-        InvalidRequestError: At once, for a request that is not of the contract. What fails later comes as the last
-            event, and is raised by `SyncStream.reply`.
+        InvalidRequestError: At once, for a request that is not of the contract. What fails later comes as
+            the last event, and is raised by `SyncStream.reply`.
 
     >>> from omni_bridge.testing import DemoServer
     >>> question = [{"role": "user", "content": "2 + 2?"}]
@@ -82,7 +90,7 @@ def stream_sync(
     >>> text, events.reply().finish_reason
     ('Four.', 'stop')
     """
-    return SyncStream(_native.Request(messages, model, tools, params))
+    return SyncStream(Request(messages, model, tools, params))
 
 
 class SyncStream:
@@ -93,8 +101,8 @@ class SyncStream:
 
     __slots__ = ("__weakref__", "_call")
 
-    def __init__(self, request: _native.Request) -> None:
-        self._call = _native.Call.stream(request)
+    def __init__(self, request: Request) -> None:
+        self._call = Call.stream(request)
 
     def __iter__(self) -> Self:
         return self
@@ -138,16 +146,16 @@ def models() -> list[dict[str, Any]]:
     Raises:
         EngineUnavailableError: LiteLLM cannot be loaded; the message says why.
     """
-    return _wait(_native.models_call())
+    return _wait(models_call())
 
 
 def warm_up() -> None:
-    """Loads LiteLLM now (seconds) instead of with the first call that needs it. Any later time it does nothing.
+    """Loads LiteLLM now (seconds) instead of with the first call that needs it; later it does nothing.
 
     Raises:
         EngineUnavailableError: LiteLLM cannot be loaded; the message says why.
     """
-    _wait(_native.warm_up_call())
+    _wait(warm_up_call())
 
 
 def shutdown(timeout: float = 5.0) -> bool:
@@ -161,7 +169,7 @@ def shutdown(timeout: float = 5.0) -> bool:
     Returns:
         Whether the engine had stopped in time.
     """
-    return _native.engine_shutdown(timeout)
+    return engine_shutdown(timeout)
 
 
 def configure(
@@ -203,4 +211,4 @@ def configure(
         "bridge_url": bridge_url,
         "bridge_token": bridge_token,
     }
-    _native.configure(given)
+    configure_native(given)

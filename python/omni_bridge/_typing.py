@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, Union
 
-from . import _native
+from ._native import (
+    CancelledEvent,
+    DoneEvent,
+    ErrorEvent,
+    FallbackEvent,
+    MediaDeltaEvent,
+    MediaEndEvent,
+    MediaStartEvent,
+    Message,
+    ProviderPartEvent,
+    ReasoningDeltaEvent,
+    ReasoningEndEvent,
+    ReasoningStartEvent,
+    RefusalDeltaEvent,
+    StartEvent,
+    TextDeltaEvent,
+    TextEndEvent,
+    TextStartEvent,
+    ToolCallDeltaEvent,
+    ToolCallEndEvent,
+    ToolCallStartEvent,
+    UsageEvent,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from . import types
 
 __all__ = ["AnyEvent", "ChatParams", "Dumpable", "MessageLike", "RetryParams", "TimeoutParams", "ToolLike"]
 
 AnyEvent: TypeAlias = Union[  # noqa: UP007 - also evaluated by Python 3.10, where native classes have no `|` for strings
-    _native.StartEvent,
-    _native.TextStartEvent,
-    _native.TextDeltaEvent,
-    _native.TextEndEvent,
-    _native.RefusalDeltaEvent,
-    _native.ReasoningStartEvent,
-    _native.ReasoningDeltaEvent,
-    _native.ReasoningEndEvent,
-    _native.ToolCallStartEvent,
-    _native.ToolCallDeltaEvent,
-    _native.ToolCallEndEvent,
-    _native.MediaStartEvent,
-    _native.MediaDeltaEvent,
-    _native.MediaEndEvent,
-    _native.ProviderPartEvent,
-    _native.FallbackEvent,
-    _native.UsageEvent,
-    _native.DoneEvent,
-    _native.ErrorEvent,
-    _native.CancelledEvent,
+    StartEvent,
+    TextStartEvent,
+    TextDeltaEvent,
+    TextEndEvent,
+    RefusalDeltaEvent,
+    ReasoningStartEvent,
+    ReasoningDeltaEvent,
+    ReasoningEndEvent,
+    ToolCallStartEvent,
+    ToolCallDeltaEvent,
+    ToolCallEndEvent,
+    MediaStartEvent,
+    MediaDeltaEvent,
+    MediaEndEvent,
+    ProviderPartEvent,
+    FallbackEvent,
+    UsageEvent,
+    DoneEvent,
+    ErrorEvent,
+    CancelledEvent,
 ]
 """What a stream yields: type checkers narrow it by ``event.type``, and ``match`` by class."""
 
@@ -40,12 +63,12 @@ AnyEvent: TypeAlias = Union[  # noqa: UP007 - also evaluated by Python 3.10, whe
 class Dumpable(Protocol):
     """A pydantic model, of ours or of the caller."""
 
-    def model_dump(self) -> dict[str, Any]:
+    def model_dump(self, *, mode: str = ..., exclude_none: bool = ...) -> dict[str, Any]:
         """The document."""
         ...
 
 
-MessageLike: TypeAlias = "Mapping[str, Any] | _native.Message | types.Message | Dumpable"
+MessageLike: TypeAlias = "Mapping[str, Any] | Message | types.Message | Dumpable"
 ToolLike: TypeAlias = "Mapping[str, Any] | Dumpable"
 
 

@@ -254,7 +254,7 @@ events! {
         id id id,
         /// The tool's name.
         name name name,
-        /// "custom" for a custom tool; None for a function.
+        /// What kind of tool: "custom", or None for a function.
         kind kind kind,
     }
     /// More of the arguments, as the text received.

@@ -56,7 +56,8 @@ impl Bad {
 
 /// Appends `object` to `out` as JSON; `out` is as it was if that fails.
 ///
-/// Takes what JSON has, tuples as lists, and objects with `to_dict()` or pydantic's `model_dump()`.
+/// Takes what JSON has, tuples as lists, and objects with `to_dict()` or pydantic's
+/// `model_dump(mode="json", exclude_none=True)`.
 /// Lone surrogates become U+FFFD, as the contract says for every door.
 ///
 /// # Errors
@@ -183,10 +184,20 @@ fn sequence<'py>(items: impl Iterator<Item = Bound<'py, PyAny>>, out: &mut Vec<u
 fn other(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Written {
     let py = object.py();
     let failed = |error: PyErr| Bad::value(format!("{} did not convert: {error}", type_name(object)));
+    // Our own messages have their JSON at hand: no dicts in between.
+    if let Some(written) = crate::message::write(object, out) {
+        return written.map_err(failed);
+    }
     if !object.is_instance_of::<pyo3::types::PyType>() {
-        for name in [intern!(py, "to_dict"), intern!(py, "model_dump")] {
-            let Ok(method) = object.getattr(name) else { continue };
-            return value(&method.call0().map_err(failed)?, out, depth);
+        if let Ok(to_dict) = object.getattr(intern!(py, "to_dict")) {
+            return value(&to_dict.call0().map_err(failed)?, out, depth);
+        }
+        if let Ok(dump) = object.getattr(intern!(py, "model_dump")) {
+            // Without the fields that nobody set: a null among a part's unknown keys would be kept and sent.
+            let options = PyDict::new(py);
+            let set = options.set_item("mode", "json").and_then(|()| options.set_item("exclude_none", true));
+            let document = set.and_then(|()| dump.call((), Some(&options))).map_err(failed)?;
+            return value(&document, out, depth);
         }
     }
     Err(Bad::kind(format!(

@@ -8,7 +8,7 @@ use serde_json::Value;
 frozen! {
     /// One entry of a conversation. `reply.message` is one: append it and call again.
     Message(omni_core::Message) = "message" {
-        /// "system", "developer", "user", "assistant" or "tool".
+        /// Who speaks: "system", "developer", "user", "assistant" or "tool".
         role role: |value| value.role,
         /// What is said: a string, a list of `Part`, or None.
         content content: |value| value.content,
@@ -54,7 +54,7 @@ frozen! {
     ToolCall(omni_core::ToolCall) = "tool call" {
         /// The id that the tool result names.
         id id: |value| value.id,
-        /// "function" or "custom".
+        /// Which of the two that follow is set: "function" or "custom".
         r#type kind: |value| value.kind,
         /// Set when `type` is "function".
         function function: |value| value.function,
@@ -143,6 +143,16 @@ fn rest(part: &P) -> &Object {
     }
 }
 
+/// Of those, what has no attribute of its own.
+fn unnamed(part: &P) -> Object {
+    let named = ["type", "signature", "cache_control", "extra"];
+    rest(part)
+        .iter()
+        .filter(|(key, _)| !named.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
 fn kind(part: &P) -> &str {
     match part {
         P::Text { .. } => "text",
@@ -168,7 +178,8 @@ fn signature(part: &P) -> Option<&str> {
 frozen! {
     /// One typed piece of a message. What a part of this `type` does not have is None.
     Part(omni_core::Part) = "part of a message" {
-        /// "text", "image_url", "input_audio", "file", "reasoning", "provider", "tool_call" or an unknown one.
+        /// Its kind: "text", "image_url", "input_audio", "file", "reasoning", "provider", "tool_call", or an unknown
+        /// one.
         r#type part_type: |part| kind(part),
         /// The text of a text or reasoning part.
         text part_text: |part| match part { P::Text { text, .. } | P::Reasoning { text, .. } => Some(text), _ => None },
@@ -192,8 +203,12 @@ frozen! {
         kind provider_kind: |part| match part { P::Provider { kind, .. } => Some(kind), _ => None },
         /// The wire object of a provider part.
         data data: |part| match part { P::Provider { data, .. } => Some(data), _ => None },
+        /// A mark for the provider's prompt cache.
+        cache_control part_cache_control: |part| rest(part).get("cache_control"),
+        /// Per provider, what is merged into the wire object of this part.
+        extra part_extra: |part| rest(part).get("extra"),
         /// Keys that the contract does not name, kept as they came.
-        model_extra model_extra: |part| rest(part),
+        model_extra model_extra: |part| unnamed(part),
     }
 }
 
@@ -218,6 +233,20 @@ impl Describe for omni_core::Part {
             other => format!("Part(type={})", glimpse(kind(other))),
         }
     }
+}
+
+/// Appends a message, a part or a call of ours to `out` as JSON; None for every other object.
+pub(crate) fn write(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Option<PyResult<()>> {
+    let text = if let Ok(message) = object.cast::<Message>() {
+        crate::frozen::bytes(&*message.get().0)
+    } else if let Ok(part) = object.cast::<Part>() {
+        crate::frozen::bytes(&*part.get().0)
+    } else if let Ok(call) = object.cast::<ToolCall>() {
+        crate::frozen::bytes(&*call.get().0)
+    } else {
+        return None;
+    };
+    Some(text.map(|text| out.extend_from_slice(&text)))
 }
 
 /// Adds the classes to the module.

@@ -22,7 +22,8 @@ frozen! {
         reasoning reasoning: |reply| reply.reasoning,
         /// The refusal's text.
         refusal refusal: |reply| reply.refusal,
-        /// "stop", "length", "tool_calls", "content_filter", "pause", "other"; None in a partial reply.
+        /// Why the model stopped: "stop", "length", "tool_calls", "content_filter", "pause" or "other"; None in a
+        /// partial reply.
         finish_reason finish_reason: |reply| reply.finish_reason,
         /// The provider's own word for it.
         finish_reason_raw finish_reason_raw: |reply| reply.finish_reason_raw,
