@@ -36,6 +36,11 @@ GENERATORS: list[tuple[str, list[str], list[str]]] = [
         [sys.executable, "tools/terminal_picture.py", "--check"],
     ),
     (
+        "tests/vectors (from tools/vectors_data.py and vectors_events.py)",
+        [sys.executable, "tools/gen_vectors.py", "--write"],
+        [sys.executable, "tools/gen_vectors.py", "--check"],
+    ),
+    (
         "the measured tables of README.md and docs (from benches/results)",
         [sys.executable, "tools/tables.py", "--write"],
         [sys.executable, "tools/tables.py", "--check"],

@@ -150,7 +150,7 @@ def _mended(value: object) -> object:
 
 
 def _tidy(schema: dict[str, Any]) -> None:
-    """In the schema ``type`` is required (the models' default is for those who build them), and no doctest."""
+    """In the schema ``type`` is required: the models' default is for those who build them. And no doctest."""
     properties: dict[str, dict[str, Any]] = schema.get("properties", {})
     kind = properties.get("type", {})
     if "const" in kind:
