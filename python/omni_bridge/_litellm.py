@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -67,6 +68,9 @@ def _load() -> Any:
 
         import litellm.main
 
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        # It writes warnings, with pieces of requests in them, to the host's terminal.
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     litellm.suppress_debug_info = True
     litellm.set_verbose = False
     litellm.telemetry = False

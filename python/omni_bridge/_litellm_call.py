@@ -52,12 +52,12 @@ class Call:
         self.config: dict[str, Any] = doc.get("config") or {}
         self.stream = bool(doc.get("stream"))
         self.sink = sink
-        self.session = session
         self.model: str = self.request["model"]
         self.provider = self._provider()
         self.mender = Mender(self.request, self.provider, secrets.token_hex(8))
         self.exchange = http.Exchange(self._before, self._wants)
         self.exchange.private_images = bool(self.config.get("allow_private_images"))
+        self.exchange.session = session
         self._guard: Guard | None = None
         self._driven: Any = None
 
@@ -117,7 +117,6 @@ class Call:
                 model=self.model.partition("/")[2] or self.model, custom_llm_provider=self.provider
             ),
         )
-        kwargs["shared_session"] = self.session
         kwargs["num_retries"] = 0
         kwargs["max_retries"] = 0
         timeout = self.request.get("timeout")

@@ -136,6 +136,7 @@ class Exchange:
         self.asked = 0
         self.answered = 0
         self.private_images = False
+        self.session: Any = None
 
     def outgoing(self, request: httpx.Request) -> httpx.Request:
         encodings = request.headers.get("accept-encoding", "")
@@ -201,6 +202,10 @@ def hook_async(transport: type[Any]) -> None:
         if exchange is None:
             return await original(self, request)
         request = exchange.outgoing(request)
+        if exchange.session is not None and self.client is not exchange.session:
+            # One pool of connections for all of LiteLLM's clients: it makes a client per provider, key and address.
+            self.client = exchange.session
+            self._owns_session = False
         response = await original(self, request)
         return exchange.incoming(request, response)
 

@@ -1,0 +1,163 @@
+"""Sends cases through the engine and compares what comes back with the plain reading."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from omni_bridge.errors import OmniError
+from omni_bridge.testing import ReplayServer
+
+from . import reading
+from .cases import Case
+
+
+@dataclass
+class Row:
+    sent: int = 0
+    equal: int = 0
+    different: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Report:
+    rows: dict[tuple[str, str], Row] = field(default_factory=lambda: defaultdict(Row))
+    differences: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """(cut, case, what differs, wanted and got)"""
+
+    @property
+    def sent(self) -> int:
+        return sum(row.sent for row in self.rows.values())
+
+    @property
+    def equal(self) -> int:
+        return sum(row.equal for row in self.rows.values())
+
+
+async def ask(case: Case, base: str) -> dict[str, Any]:
+    """The reply of our LiteLLM engine as a dict, through the public Python door."""
+    import omni_bridge
+
+    request = {**case.request, "api_base": api_base(case, base), "api_key": "recorded", "engine": "litellm", "timeout": 60, "retry": 0}
+    messages, model, tools = request.pop("messages"), request.pop("model"), request.pop("tools", None)
+    if not case.interaction.streamed:
+        reply = await omni_bridge.achat(messages, model, tools, **request)
+        return json.loads(reply.to_json())
+    stream = omni_bridge.stream(messages, model, tools, **request)
+    async with stream:
+        async for _ in stream:
+            pass
+        reply = await stream.reply()
+    return json.loads(reply.to_json())
+
+
+def api_base(case: Case, base: str) -> str:
+    endpoint = case.endpoint
+    if endpoint in ("messages", "converse", "invoke", "api/chat"):
+        return base
+    if endpoint == "v2/chat":
+        return base + "/v2/chat"
+    return base + ("/v1beta" if "enerateContent" in endpoint else "/v1")
+
+
+def squash(parts: Iterable[str]) -> str:
+    """How reasoning is split into parts, and joined, is nobody's rule."""
+    return "".join("".join(parts).split())
+
+
+def compare(case: Case, reply: dict[str, Any] | None, error: OmniError | None) -> list[tuple[str, str]]:
+    """What differs, as (field, "wanted … got …"); empty if nothing does."""
+    want = case.want
+    if isinstance(want, reading.Refused):
+        return _compare_error(case, want, error)
+    if error is not None or reply is None or want is None:
+        return [("error", repr(error)[:300])]
+    message = reply["message"]
+    parts = message["content"] if isinstance(message["content"], list) else []
+    signatures = [p.get("signature") or p.get("encrypted") for p in parts if p.get("signature") or p.get("encrypted")]
+    calls = reply["tool_calls"]
+    signatures += [call["signature"] for call in calls if call.get("signature")]
+    signatures += [
+        part["data"]["thoughtSignature"]
+        for part in parts
+        if part["type"] == "provider" and isinstance(part["data"], dict) and part["data"].get("thoughtSignature")
+    ]
+    got = reading.Answer(
+        text=reply["content"],
+        refusal=reply["refusal"] or "",
+        reasoning=[part["text"] for part in reply["reasoning"]],
+        signatures=signatures,
+        calls=[_call(call) for call in calls],
+        finish=reply["finish_reason"],
+        usage=(reply["usage"]["input_tokens"], reply["usage"]["output_tokens"]),
+    )
+    out: list[tuple[str, str]] = []
+
+    def differ(name: str, wanted: Any, had: Any) -> None:
+        if wanted != had:
+            out.append((name, f"wanted {str(wanted)[:150]!r} got {str(had)[:150]!r}"))
+
+    if squash([want.text]) == squash(["<think>", *got.reasoning, "</think>", got.text]):
+        pass  # thinking that stands in the text may be told apart from it
+    else:
+        differ("text", want.text, got.text)
+        differ("reasoning", squash(want.reasoning), squash(got.reasoning))
+    differ("refusal", want.refusal, got.refusal)
+    differ("signatures", sorted(want.signatures), sorted(got.signatures))
+    differ("calls", want.calls, got.calls)
+    if want.finish is not None:
+        differ("finish", want.finish, got.finish)
+    if want.usage != (None, None) and got.usage not in (want.usage, *want.also):
+        differ("usage", want.usage, got.usage)
+    return out
+
+
+def _call(call: dict[str, Any]) -> tuple[str, Any]:
+    body = call.get("function") or call.get("custom")
+    return body["name"], reading.arguments(body.get("arguments", body.get("input")))
+
+
+def _compare_error(case: Case, want: reading.Refused, error: OmniError | None) -> list[tuple[str, str]]:
+    if error is None:
+        return [("error", f"wanted an error ({want.code}) and got an answer")]
+    if want.code == "status" and error.status != case.interaction.status:
+        return [("error", f"wanted status {case.interaction.status} got {error!r}"[:300])]
+    if want.code == "protocol" and error.code != "protocol":
+        return [("error", f"wanted protocol got {error!r}"[:300])]
+    return []
+
+
+async def run(cases: list[Case], cut: str = "random(7)", at_once: int = 8, report: Report | None = None) -> Report:
+    """All cases once, their bodies cut one way."""
+    report = report if report is not None else Report()
+    sent = [case for case in cases if case.reason is None]
+    for case in cases:
+        if case.reason is not None:
+            report.rows[case.row].reasons[case.reason] += 1
+    gate = asyncio.Semaphore(at_once)
+    with ReplayServer([case.cassette for case in sent], cut=cut) as server:
+
+        async def one(number: int, case: Case) -> None:
+            async with gate:
+                reply: dict[str, Any] | None = None
+                error: OmniError | None = None
+                try:
+                    reply = await ask(case, server.url_of(number))
+                except OmniError as problem:
+                    error = problem
+                row = report.rows[case.row]
+                row.sent += 1
+                different = compare(case, reply, error)
+                if different:
+                    row.different += 1
+                    report.differences += [(cut, case.name, name, text) for name, text in different]
+                else:
+                    row.equal += 1
+
+        await asyncio.gather(*(one(number, case) for number, case in enumerate(sent)))
+    return report
