@@ -95,11 +95,15 @@ class Call:
         try:
             try:
                 result = await self._send(kwargs)
-            except Exception:
-                if self.exchange.asked or self.request.get("api_key") or not self.request.get("api_base"):
+            except Exception as problem:
+                if not self.exchange.asked and self.mender.insist(str(problem), kwargs):
+                    # LiteLLM knows better than the caller what the model takes: the provider shall decide.
+                    result = await self._send({**kwargs, "drop_params": True})
+                elif self.exchange.asked or self.request.get("api_key") or not self.request.get("api_base"):
                     raise
-                # Nothing has left: LiteLLM may only miss a key, which a local server does not need.
-                result = await self._send({**kwargs, "api_key": PLACEHOLDER})
+                else:
+                    # Nothing has left: LiteLLM may only miss a key, which a local server does not need.
+                    result = await self._send({**kwargs, "api_key": PLACEHOLDER})
         except Exception:
             # LiteLLM fails on answers that we can read.
             if self.exchange.failure is not None or not await self._read():
@@ -385,8 +389,10 @@ class Call:
             inner = by_class(one)
             if inner in ("timeout", "connection"):
                 code = inner
-        if code in ("overloaded", "provider") and not exchange.answered:
-            code = "connection" if exchange.asked else "invalid_request"
+        if not exchange.asked and code in ("overloaded", "provider", "connection", "internal"):
+            code = "invalid_request"  # LiteLLM could not even write the request
+        elif code in ("overloaded", "provider") and not exchange.answered:
+            code = "connection"
         if status is not None and BY_STATUS.get(status) is None and code == "internal":
             code = "protocol"
         if code is None:

@@ -14,6 +14,7 @@ from ._translate_anthropic import MessagesDecoder
 from ._translate_gemini import GenerateDecoder
 from ._translate_mend import Mender
 from ._translate_openai import ChatDecoder
+from ._translate_others import CohereDecoder, OllamaDecoder
 from ._translate_parts import Decoder, Sse, WireError, loads
 from ._translate_responses import ResponsesDecoder
 
@@ -96,6 +97,7 @@ def request_kwargs(
     ``metadata`` is the caller's own and goes nowhere; ``engine``, ``retry`` and ``fallbacks`` were dealt with above us.
     """
     provider = mender.provider
+    mender.speaks_chat = provider not in _OTHER_PROTOCOLS
     kwargs: dict[str, Any] = {"model": request["model"], "messages": mender.messages(markers)}
     asked = [key for key in _SAME if request.get(key) is not None]
     for key in asked:
@@ -139,6 +141,8 @@ WIRES: dict[str, type[Decoder]] = {
     "anthropic": MessagesDecoder,
     "gemini": GenerateDecoder,
     "openai_responses": ResponsesDecoder,
+    "cohere": CohereDecoder,
+    "ollama": OllamaDecoder,
 }
 
 
@@ -152,6 +156,10 @@ def wire_of_path(path: str) -> str | None:
         return "gemini"
     if path.endswith("/responses"):
         return "openai_responses"
+    if path.endswith("/v2/chat"):
+        return "cohere"
+    if path.endswith(("/api/chat", "/api/generate")):
+        return "ollama"
     return None
 
 
@@ -206,18 +214,34 @@ class Answer:
             if not head:
                 return []
             if head[:1] in b"{[":
-                self._kind = "json"
-                return []
-            if head[:1] == b"<":
+                self._kind = "lines" if self._wire == "ollama" else "json"
+                if self._kind == "json":
+                    return []
+                chunk = head
+                self._whole = []
+            elif head[:1] == b"<":
                 raise WireError("protocol", "the provider answered with HTML")
-            self._kind = "sse"
-            self._sse = Sse()
-            chunk = b"".join(self._whole)
-            self._whole = []
+            else:
+                self._kind = "sse"
+                self._sse = Sse()
+                chunk = b"".join(self._whole)
+                self._whole = []
+        if self._kind == "lines":
+            return self._lines(chunk)
         if self._sse is None:
             self._whole.append(chunk)
             return []
         return self._events(self._sse.feed(chunk))
+
+    def _lines(self, chunk: bytes) -> list[dict[str, Any]]:
+        *lines, rest = b"".join((*self._whole, chunk)).split(b"\n")
+        self._whole = [rest] if rest else []
+        if self.decoder is None:
+            self.decoder = WIRES["ollama"](self._provider, self._context)
+        for line in lines:
+            if line.strip():
+                self.decoder.chunk("", loads(line))
+        return self.decoder.parts.take()
 
     def _choose(self, doc: Any) -> Decoder:
         wire = wire_of_document(doc) or self._wire
@@ -248,6 +272,9 @@ class Answer:
             if self._sse.torn and not (self.decoder and self.decoder.last_seen):
                 raise WireError("protocol", "the provider's stream was cut in the middle of an event")
             self._events(self._sse.close())
+        elif self._kind == "lines":
+            if self._whole and self.decoder is not None:
+                self.decoder.chunk("", loads(b"".join(self._whole)))
         elif self._kind == "json":
             doc = loads(b"".join(self._whole))
             self._choose(doc).body(doc)
@@ -259,7 +286,7 @@ class Answer:
 
 def looks_textual(head: bytes, content_type: str) -> bool:
     """Whether an answer of unknown path may be JSON or server-sent events."""
-    if content_type.startswith(("application/vnd.amazon.eventstream", "application/x-ndjson")):
+    if content_type.startswith("application/vnd.amazon.eventstream"):
         return False
     return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b"d", b"e", b":", b"i", b"")
 

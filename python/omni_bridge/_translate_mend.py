@@ -26,6 +26,8 @@ FAMILIES = {
 """Names under which a wire's own parts and extras stand in a message, beside the provider's own name."""
 
 # Who takes a model's reasoning back, and in which field of an assistant message (OpenAI chat wire).
+_CARRIED = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "stop")
+
 REASONING_FIELD = {
     "groq": "reasoning",
     "cerebras": "reasoning",
@@ -99,6 +101,8 @@ class Mender:
         options = as_dict(request.get("provider_options"))
         self.options = as_dict(options.get(provider))
         self._tool_messages: dict[str, Json] = {}
+        self.forced: Json = {}
+        self.speaks_chat = False
         self._custom_calls: set[str] = set()
         self._sent_calls: set[str] = set()
 
@@ -112,7 +116,7 @@ class Mender:
     def needed(self) -> bool:
         """Whether the wire body must be touched at all."""
         return bool(
-            self._marked or self.tools or self.options or self.tool_extras or self._tool_messages or self._custom_calls
+            self._marked or self.forced or self.tools or self.options or self.tool_extras or self._tool_messages or self._custom_calls
         )
 
     def messages(self, markers: bool) -> list[Json]:
@@ -214,14 +218,28 @@ class Mender:
             functions.append(tool)
         return functions
 
+    def insist(self, problem: str, kwargs: Json) -> bool:
+        """Whether LiteLLM refused only parameters that a chat or responses wire could carry all the same.
+
+        They are then written on the wire; ``problem`` is LiteLLM's message, which names them.
+        """
+        if "does not support param" not in problem and "doesn't support" not in problem and "don't support" not in problem:
+            return False
+        named = {key: kwargs[key] for key in _CARRIED if kwargs.get(key) is not None and re.search(rf"\b{key}\b", problem)}
+        self.forced.update(named)
+        return bool(named) and self.speaks_chat
+
     # -- on the wire --
 
     def mend(self, body: Json, wire: str | None, host: str = "") -> Json:
         """The body as it shall go out to ``host``."""
         self.host = host
-        if wire is not None:
+        if wire in FAMILIES:
             getattr(self, "_mend_" + wire)(body)
             self._add_tools(body, wire)
+            if wire in ("openai_chat", "openai_responses"):
+                for key, value in self.forced.items():
+                    body.setdefault(key, value)
         text = self._plain_markers(body)
         if self.options:
             deep_merge(text, self.options)

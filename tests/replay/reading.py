@@ -260,7 +260,9 @@ def cohere(body: str, stream: bool) -> Answer | Refused:
             delta = event.get("delta") or {}
             message = delta.get("message") or {}
             kind = event["type"]
-            if kind == "content-delta":
+            if kind == "tool-plan-delta":
+                answer.reasoning.append(message["tool_plan"])
+            elif kind == "content-delta":
                 answer.text += message["content"].get("text", "")
                 if message["content"].get("thinking"):
                     answer.reasoning.append(message["content"]["thinking"])
@@ -276,6 +278,7 @@ def cohere(body: str, stream: bool) -> Answer | Refused:
         document = json.loads(body)
         if "message" not in document or isinstance(document["message"], str):
             return Refused("provider")
+        answer.reasoning.append(document["message"].get("tool_plan") or "")
         for part in document["message"].get("content") or []:
             answer.text += part.get("text", "")
             if part.get("thinking"):
@@ -317,7 +320,7 @@ def converse(body: str, stream: bool) -> Answer | Refused:
     answer = Answer()
     for block in document["output"]["message"]["content"]:
         answer.text += block.get("text", "")
-        if "toolUse" in block and not block["toolUse"].get("type"):
+        if "toolUse" in block and block["toolUse"].get("type") != "server_tool_use":
             answer.calls.append((block["toolUse"]["name"], block["toolUse"].get("input") or {}))
         thought = (block.get("reasoningContent") or {}).get("reasoningText")
         if thought:

@@ -40,8 +40,8 @@ def request_of(file: str, endpoint: str, url: str, text: str) -> Json:
         provider = "gemini"
     elif endpoint == "chat/completions" and provider in ("gemini", "anthropic", "cohere_chat", "ollama_chat", "xai"):
         provider = "xai" if provider == "xai" else "openai"
-    elif endpoint == "v2/chat":
-        provider = "cohere_chat"
+    elif endpoint in ("v2/chat", "converse", "invoke"):
+        provider = "cohere_chat" if endpoint == "v2/chat" else "bedrock"
     if provider == "bedrock":
         found = re.search(r"/model/([^/]+)/", url)
         provider = "bedrock/converse" if endpoint == "converse" else "bedrock/invoke"

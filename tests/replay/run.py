@@ -102,7 +102,8 @@ def compare(case: Case, reply: dict[str, Any] | None, error: OmniError | None) -
         if wanted != had:
             out.append((name, f"wanted {str(wanted)[:150]!r} got {str(had)[:150]!r}"))
 
-    if squash([want.text]) == squash(["<think>", *got.reasoning, "</think>", got.text]):
+    apart = [squash([f"<{tag}>", *got.reasoning, f"</{tag}>", got.text]) for tag in ("think", "thinking")]
+    if squash([want.text]) in apart:
         pass  # thinking that stands in the text may be told apart from it
     else:
         differ("text", want.text, got.text)
@@ -125,6 +126,8 @@ def _call(call: dict[str, Any]) -> tuple[str, Any]:
 def _compare_error(case: Case, want: reading.Refused, error: OmniError | None) -> list[tuple[str, str]]:
     if error is None:
         return [("error", f"wanted an error ({want.code}) and got an answer")]
+    if want.code == "status" and error.code == "invalid_request" and case.interaction.status == 400:
+        return []  # refused before it was sent, for what the provider refused
     if want.code == "status" and error.status != case.interaction.status:
         return [("error", f"wanted status {case.interaction.status} got {error!r}"[:300])]
     if want.code == "protocol" and error.code != "protocol":
