@@ -24,7 +24,7 @@ static void a_call_and_its_reply(void) {
 
 static void an_error_of_the_provider_has_its_number_and_its_fields(void) {
     OmniClient *client = client_of(
-        "{\"retry\": 0, \"script\": [[{\"type\": \"fail\", \"error\": {\"code\": \"rate_limit\", \"message\": \"slow down\","
+        "{\"retry\": 0, \"script\": [[{\"type\": \"error\", \"error\": {\"code\": \"rate_limit\", \"message\": \"slow down\","
         " \"status\": 429, \"retryable\": true, \"retry_after\": 7.5}}]]}");
     char *reply = (char *)"rubbish";
     CHECK(omni_chat(client, ASK("Hello"), &reply) == OMNI_CODE_RATE_LIMIT);
@@ -136,6 +136,22 @@ static void documents_are_checked(void) {
     CHECK(omni_check("poem", "{}", &out) == OMNI_CODE_INVALID_REQUEST && failed("invalid_request", "kind is none of"));
 }
 
+static void json_is_looked_into(void) {
+    const char *json = "{\"a/b\": [1, {\"text\": \"say \\\"hi\\\"\\n\\u0000!\"}], \"none\": null}";
+    char *value = omni_json_get(json, "/a~1b/1/text");
+    CHECK(strcmp(value, "\"say \\\"hi\\\"\\n\\u0000!\"") == 0);
+    omni_string_free(value);
+    value = omni_json_text(json, "/a~1b/1/text");
+    CHECK(strcmp(value, "say \"hi\"\n\xef\xbf\xbd!") == 0);
+    omni_string_free(value);
+    value = omni_json_get(json, "/none");
+    CHECK(strcmp(value, "null") == 0);
+    omni_string_free(value);
+    CHECK(omni_json_get(json, "/a~1b/2") == NULL && failed("invalid_request", "nothing stands at"));
+    CHECK(omni_json_text(json, "/none") == NULL && failed("invalid_request", "no string"));
+    CHECK(omni_json_get("{", "") == NULL && omni_json_get(NULL, "") == NULL && omni_json_text(json, NULL) == NULL);
+}
+
 static void a_client_that_was_shut_down_is_refused(void) {
     OmniClient *client = client_of(ECHO);
     CHECK(omni_shutdown(client, -1) == OMNI_CODE_OK);
@@ -161,6 +177,7 @@ int main(void) {
     RUN(text_that_breaks_things_comes_back);
     RUN(a_message_of_a_megabyte_goes_in_and_out_whole);
     RUN(documents_are_checked);
+    RUN(json_is_looked_into);
     RUN(a_client_that_was_shut_down_is_refused);
     return 0;
 }

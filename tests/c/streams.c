@@ -19,7 +19,7 @@ static void events_come_in_order_and_the_last_is_done(void) {
 static void a_failed_call_ends_in_an_error_event_with_what_had_come(void) {
     OmniClient *client = client_of(
         "{\"retry\": 0, \"script\": [[" START ", {\"type\": \"text_start\", \"index\": 0}, " DELTA
-        ", {\"type\": \"fail\", \"error\": {\"code\": \"protocol\", \"message\": \"cut off\"}}]]}");
+        ", {\"type\": \"error\", \"error\": {\"code\": \"protocol\", \"message\": \"cut off\"}}]]}");
     OmniStream *stream = omni_stream_open(client, ASK("x"));
     expect(stream, "start");
     expect(stream, "text_start");

@@ -1,9 +1,6 @@
 /* Many threads at once, and what one thread does to the calls of another. */
 #include "support.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 enum { THREADS = 16, ROUNDS = 20 };
 
 static void *call_in_every_way(void *argument) {
@@ -110,60 +107,9 @@ static void a_shutdown_ends_calls_of_other_threads_and_waits_for_them(void) {
     sem_destroy(&started);
 }
 
-/* Runs `body` in a forked child and gives its exit code. A child that hangs is ended by its alarm. */
-static int forked(int (*body)(OmniClient *, OmniStream *), OmniClient *client, OmniStream *stream) {
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        alarm(60);
-        _exit(body(client, stream));
-    }
-    int status = 0;
-    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-static int chat_works(OmniClient *client, OmniStream *stream) {
-    char *reply = NULL;
-    (void)stream;
-    return omni_chat(client, ASK("x"), &reply) == OMNI_CODE_OK ? 0 : 1;
-}
-
-static int everything_is_refused(OmniClient *client, OmniStream *stream) {
-    char *out = NULL;
-    if (omni_chat(client, ASK("x"), &out) != OMNI_CODE_ENGINE_UNAVAILABLE || !failed("engine_unavailable", "forkserver")) {
-        return 1;
-    }
-    if (omni_stream_next(stream, -1, &out) != OMNI_NEXT_REFUSED || omni_stream_open(client, ASK("x")) != NULL) {
-        return 2;
-    }
-    if (omni_stream_free(stream) != OMNI_CODE_ENGINE_UNAVAILABLE || omni_init(ECHO) != NULL) {
-        return 3;
-    }
-    return omni_shutdown(client, -1) == OMNI_CODE_ENGINE_UNAVAILABLE && omni_version() != NULL ? 0 : 4;
-}
-
-static void a_fork_before_the_first_call_is_free(void) {
-    OmniClient *client = client_of(ECHO);
-    CHECK(forked(chat_works, client, NULL) == 0);
-    CHECK(omni_shutdown(client, -1) == OMNI_CODE_OK);
-}
-
-static void a_fork_after_it_gets_errors_and_the_parent_goes_on(void) {
-    OmniClient *client = client_of(ECHO);
-    OmniStream *stream = omni_stream_open(client, ASK("x"));
-    expect(stream, "start");
-    CHECK(forked(everything_is_refused, client, stream) == 0);
-    expect(stream, "text_start");
-    CHECK(omni_stream_free(stream) == OMNI_CODE_OK);
-    CHECK(omni_shutdown(client, -1) == OMNI_CODE_OK);
-}
-
 int main(void) {
-    RUN(a_fork_before_the_first_call_is_free); /* has to be the first */
     RUN(many_threads_share_one_client);
     RUN(clients_come_and_go_on_many_threads);
     RUN(a_shutdown_ends_calls_of_other_threads_and_waits_for_them);
-    RUN(a_fork_after_it_gets_errors_and_the_parent_goes_on);
     return 0;
 }

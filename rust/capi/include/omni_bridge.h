@@ -3,9 +3,9 @@
    JSON text in and out: UTF-8 that ends in a NUL (JSON writes a NUL in a text as \u0000, so nothing is cut short).
    Lone surrogates and invalid UTF-8 become U+FFFD. Requests, replies, events and errors are those of the contract.
 
-   Handles are numbers behind a pointer type: one that was freed, or was never one, is refused with an error. Texts
-   that a function gives through a char ** are the caller's and go back by omni_string_free; const char * results are
-   never freed. A function that fails says so in its result and leaves the reason in omni_last_error.
+   Handles are numbers behind a pointer type: one that was freed, or was never one, is refused with an error. A
+   text that a function gives as char * is the caller's and goes back by omni_string_free; one that it gives as
+   const char * is never freed. A function that fails says so in its result and leaves the reason in omni_last_error.
 
    Every function may be called from any thread, and from inside a callback; each comment says what it does there.
 
@@ -162,8 +162,8 @@ OmniCode omni_check(const char *kind, const char *json, char **checked);
 //   allow_private_images  whether images may be fetched from private addresses; default false
 //   script                for "scripted": a list with the lines of each call; a line is an event of the
 //                         contract, {"type": "repeat", "times", "event"}, {"type": "hold"} (wait for a cancel),
-//                         {"type": "finish", "finish": {...}} or {"type": "fail", "error": {...}}. Without it
-//                         the answer repeats the last user message, word by word.
+//                         {"type": "finish", "finish_reason", ...} or {"type": "error", "error": {...}}.
+//                         Without it the answer repeats the last user message, word by word.
 //
 // Starts nothing: threads and the interpreter come with the first call, so forking is free until then. Any
 // number of clients may live at once; they share one engine. After omni_shutdown a new one can be made.
@@ -220,6 +220,23 @@ const char *omni_code_name(int32_t code);
 // Frees: nothing; the text is valid until the next function of this library fails on this thread, or the
 // thread ends. Threads: any; each has its own. Callbacks: inside one it tells of functions called inside it.
 const char *omni_last_error(void);
+
+// What stands in `json` at `pointer` (RFC 6901: "/reply/tool_calls/0/id"; "" is the whole), as JSON text: a
+// string with its quotes and escapes, ready to be put into other JSON.
+//
+// Gives NULL, with omni_last_error, if nothing stands there or `json` is no JSON.
+//
+// Frees: the caller frees the result by omni_string_free; `json` and `pointer` stay the caller's. Threads: any,
+// callbacks included.
+char *omni_json_get(const char *json, const char *pointer);
+
+// The string that stands in `json` at `pointer`, as plain text without quotes and escapes, ready to be shown. A
+// NUL in it, which would end the text, becomes U+FFFD.
+//
+// Gives NULL, with omni_last_error, if no string stands there or `json` is no JSON.
+//
+// Frees, threads and callbacks: as omni_json_get.
+char *omni_json_text(const char *json, const char *pointer);
 
 // Starts a call whose events go to `callback`. `request_json` is as for omni_chat. The callback may run
 // before this function returns, so it is given the stream.
@@ -278,9 +295,8 @@ OmniCode omni_stream_cancel(OmniStream *stream);
 // follows.
 OmniCode omni_stream_free(OmniStream *stream);
 
-// Frees a text that a function of this library handed over through a char ** (never one that it returned as
-// const char *, and each only once: a text is plain memory, a second free cannot be noticed). NULL is left
-// alone.
+// Frees a text that a function of this library gave as char * (never one that it gave as const char *, and each
+// only once: a text is plain memory, a second free cannot be noticed). NULL is left alone.
 //
 // Threads: any, also another than the one that got it. Callbacks: works inside one.
 void omni_string_free(char *text);

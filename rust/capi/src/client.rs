@@ -86,8 +86,8 @@ impl Drop for Working {
 ///   allow_private_images  whether images may be fetched from private addresses; default false
 ///   script                for "scripted": a list with the lines of each call; a line is an event of the
 ///                         contract, {"type": "repeat", "times", "event"}, {"type": "hold"} (wait for a cancel),
-///                         {"type": "finish", "finish": {...}} or {"type": "fail", "error": {...}}. Without it
-///                         the answer repeats the last user message, word by word.
+///                         {"type": "finish", "finish_reason", ...} or {"type": "error", "error": {...}}.
+///                         Without it the answer repeats the last user message, word by word.
 ///
 /// Starts nothing: threads and the interpreter come with the first call, so forking is free until then. Any
 /// number of clients may live at once; they share one engine. After omni_shutdown a new one can be made.

@@ -29,6 +29,7 @@ mod scripted;
 pub mod about;
 pub mod client;
 pub mod code;
+pub mod json;
 pub mod push;
 pub mod stream;
 pub mod text;

@@ -27,12 +27,9 @@ pub(crate) enum Direction {
     /// The event so many times.
     Repeat { times: usize, event: Event },
     /// The answer is whole.
-    Finish {
-        #[serde(default)]
-        finish: Finish,
-    },
+    Finish(Box<Finish>),
     /// The try fails.
-    Fail { error: Error },
+    Error { error: Error },
 }
 
 /// Answers each try with the next script; after the last with the last again. Without scripts it repeats the
@@ -96,8 +93,8 @@ fn acts(lines: Vec<Line>) -> Vec<Act> {
                 acts.extend(std::iter::repeat_n(Act::Event(event), times));
             }
             Line::Direction(Direction::Hold) => acts.push(Act::Hang),
-            Line::Direction(Direction::Finish { finish }) => acts.push(Act::Finish(finish)),
-            Line::Direction(Direction::Fail { error }) => acts.push(Act::Fail(error)),
+            Line::Direction(Direction::Finish(finish)) => acts.push(Act::Finish(*finish)),
+            Line::Direction(Direction::Error { error }) => acts.push(Act::Fail(error)),
         }
     }
     acts.push(Act::Finish(Finish {

@@ -51,16 +51,15 @@ pub(crate) fn json(value: &impl Serialize) -> omni_core::Result<CString> {
     CString::new(text).map_err(|_| Error::internal("JSON text with a NUL in it"))
 }
 
-/// Frees a text that a function of this library handed over through a char ** (never one that it returned as
-/// const char *, and each only once: a text is plain memory, a second free cannot be noticed). NULL is left
-/// alone.
+/// Frees a text that a function of this library gave as char * (never one that it gave as const char *, and each
+/// only once: a text is plain memory, a second free cannot be noticed). NULL is left alone.
 ///
 /// Threads: any, also another than the one that got it. Callbacks: works inside one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omni_string_free(text: *mut c_char) {
     door!(omni_string_free, |_| (), {
         if !text.is_null() {
-            // SAFETY: by the comment above it came out of `CString::into_raw` in `Slot::put` and was not freed yet.
+            // SAFETY: by the comment above it came out of `CString::into_raw` and was not freed yet.
             drop(unsafe { CString::from_raw(text) });
         }
         Ok(())

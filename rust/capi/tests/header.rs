@@ -16,9 +16,9 @@ const BANNER: &str = "\
    JSON text in and out: UTF-8 that ends in a NUL (JSON writes a NUL in a text as \\u0000, so nothing is cut short).
    Lone surrogates and invalid UTF-8 become U+FFFD. Requests, replies, events and errors are those of the contract.
 
-   Handles are numbers behind a pointer type: one that was freed, or was never one, is refused with an error. Texts
-   that a function gives through a char ** are the caller's and go back by omni_string_free; const char * results are
-   never freed. A function that fails says so in its result and leaves the reason in omni_last_error.
+   Handles are numbers behind a pointer type: one that was freed, or was never one, is refused with an error. A
+   text that a function gives as char * is the caller's and goes back by omni_string_free; one that it gives as
+   const char * is never freed. A function that fails says so in its result and leaves the reason in omni_last_error.
 
    Every function may be called from any thread, and from inside a callback; each comment says what it does there.
 
