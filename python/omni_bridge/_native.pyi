@@ -922,6 +922,12 @@ class Request:
     def get(self, field: str) -> Any:
         """The value of a field of the contract; None if the request does not set it."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The document of the contract as dicts, lists and plain values, keys included."""
+
+    def to_json(self) -> str:
+        """The document of the contract as JSON text, keys included."""
+
     @property
     def model(self) -> str:
         """The model id that is asked for."""

@@ -108,20 +108,17 @@ fn detail(event: &Core) -> String {
         }
         Core::Fallback { from, to, error, .. } => {
             format!(
-                "from_={}, to={}, error={:?}",
+                "from_={}, to={}, error={}",
                 glimpse(from),
                 glimpse(to),
-                error.code.name()
+                glimpse(error.code.name())
             )
         }
         Core::Usage { usage } => format!("usage={}", frozen::Describe::describe(usage)),
         Core::Done { reply } => format!("reply={}", frozen::Describe::describe(&**reply)),
-        Core::Error { error, .. } => format!("error={:?}", error.code.name()),
+        Core::Error { error, .. } => format!("error={}", glimpse(error.code.name())),
         Core::Cancelled { closed_ms, .. } => {
-            format!(
-                "closed_ms={}",
-                closed_ms.map_or("None".to_owned(), |closed| closed.to_string())
-            )
+            format!("closed_ms={}", frozen::or_none(*closed_ms))
         }
         Core::TextStart { index }
         | Core::TextEnd { index, .. }

@@ -153,31 +153,63 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(what: &str, source: &Bound<'
     read.map_err(|failed| wrong(&failed))
 }
 
-/// The dict without keys whose value is None, at every depth, as pydantic's `exclude_none` does.
-pub(crate) fn without_none(object: &Bound<'_, PyAny>) -> PyResult<()> {
-    if let Ok(dict) = object.cast::<PyDict>() {
-        for (key, value) in dict.copy()? {
-            if value.is_none() {
-                dict.del_item(key)?;
-            } else {
-                without_none(&value)?;
-            }
-        }
-    } else if let Ok(list) = object.cast::<PyList>() {
-        for item in list {
-            without_none(&item)?;
+/// The dict without the contract's keys whose value is None, as pydantic's `exclude_none` does. A null inside a JSON
+/// value of the provider or the user (`raw`, `data`, arguments …) is no key of the contract and stays.
+pub(crate) fn without_none(document: &Bound<'_, PyAny>) -> PyResult<()> {
+    // Where documents with null keys stand in others; what is left out here never writes a null.
+    const INSIDE: [&str; 5] = [
+        "usage",
+        "cache_creation_input_tokens",
+        "attempts",
+        "error",
+        "reply",
+    ];
+    if let Ok(list) = document.cast::<PyList>() {
+        return list.iter().try_for_each(|item| without_none(&item));
+    }
+    let Ok(dict) = document.cast::<PyDict>() else {
+        return Ok(());
+    };
+    for (key, value) in dict.copy()? {
+        if value.is_none() {
+            dict.del_item(key)?;
+        } else if INSIDE.contains(&&*key.cast::<PyString>()?.to_string_lossy()) {
+            without_none(&value)?;
         }
     }
     Ok(())
 }
 
-/// At most about 60 characters of a text, quoted, for a `repr`.
+/// At most about 60 characters of a text, quoted as Python does, for a `repr`.
 pub(crate) fn glimpse(text: &str) -> String {
     const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
-        None => format!("{text:?}"),
-        Some((end, _)) => format!("{:?}… ({} characters)", &text[..end], text.chars().count()),
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
+    let mut shown = String::from(quote);
+    for letter in text.chars().take(MOST) {
+        match letter {
+            '\\' => shown.push_str("\\\\"),
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            _ if letter == quote => shown.extend(['\\', quote]),
+            _ if letter.is_control() => shown.extend(letter.escape_unicode()),
+            _ => shown.push(letter),
+        }
     }
+    shown.push(quote);
+    if text.chars().nth(MOST).is_some() {
+        shown.push_str(&format!("… ({} characters)", text.chars().count()));
+    }
+    shown
+}
+
+/// A value that may be missing, for a `repr`.
+pub(crate) fn or_none(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or_else(|| "None".to_owned(), |value| value.to_string())
 }
 
 /// A class that holds one value of the contract: its attributes are the value's fields.

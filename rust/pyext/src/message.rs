@@ -45,7 +45,10 @@ impl Describe for omni_core::Message {
             .tool_calls
             .as_ref()
             .map_or(String::new(), |calls| format!(", tool_calls=<{}>", calls.len()));
-        format!("Message(role={:?}, content={content}{calls})", self.role.name())
+        format!(
+            "Message(role={}, content={content}{calls})",
+            glimpse(self.role.name())
+        )
     }
 }
 
@@ -218,14 +221,14 @@ impl Describe for omni_core::Part {
         match self {
             P::Text { text, .. } | P::Reasoning { text, .. } => {
                 format!(
-                    "Part(type={:?}, text=<{} characters>)",
-                    kind(self),
+                    "Part(type={}, text=<{} characters>)",
+                    glimpse(kind(self)),
                     text.chars().count()
                 )
             }
             P::Provider { provider, kind, .. } => {
                 format!(
-                    "Part(type=\"provider\", provider={}, kind={})",
+                    "Part(type='provider', provider={}, kind={})",
                     glimpse(provider),
                     glimpse(kind)
                 )

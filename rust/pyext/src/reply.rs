@@ -1,6 +1,6 @@
 //! The answer to one call as frozen classes.
 
-use crate::frozen::{Describe, frozen, glimpse};
+use crate::frozen::{Describe, frozen, glimpse, or_none};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -56,14 +56,12 @@ frozen! {
 
 impl Describe for omni_core::Reply {
     fn describe(&self) -> String {
-        let finish = self
-            .finish_reason
-            .map_or("None".to_owned(), |reason| format!("{:?}", reason.name()));
+        let finish = or_none(self.finish_reason.map(|reason| glimpse(reason.name())));
         let calls = match self.tool_calls.len() {
             0 => String::new(),
             calls => format!(", tool_calls=<{calls}>"),
         };
-        let model = self.model.as_deref().map_or("None".to_owned(), glimpse);
+        let model = or_none(self.model.as_deref().map(glimpse));
         format!(
             "ChatReply(content={}{calls}, finish_reason={finish}, model={model})",
             glimpse(&self.content)
@@ -97,12 +95,11 @@ frozen! {
 
 impl Describe for omni_core::Usage {
     fn describe(&self) -> String {
-        let show = |tokens: Option<u64>| tokens.map_or("None".to_owned(), |tokens| tokens.to_string());
         format!(
             "Usage(input_tokens={}, output_tokens={}, total_tokens={})",
-            show(self.input_tokens),
-            show(self.output_tokens),
-            show(self.total_tokens)
+            or_none(self.input_tokens),
+            or_none(self.output_tokens),
+            or_none(self.total_tokens)
         )
     }
 }
@@ -119,11 +116,10 @@ frozen! {
 
 impl Describe for omni_core::CacheCreation {
     fn describe(&self) -> String {
-        let show = |tokens: Option<u64>| tokens.map_or("None".to_owned(), |tokens| tokens.to_string());
         format!(
             "CacheCreation(five_minutes={}, one_hour={})",
-            show(self.five_minutes),
-            show(self.one_hour)
+            or_none(self.five_minutes),
+            or_none(self.one_hour)
         )
     }
 }
@@ -144,10 +140,7 @@ frozen! {
 
 impl Describe for omni_core::Attempt {
     fn describe(&self) -> String {
-        let error = self
-            .error
-            .as_ref()
-            .map_or("None".to_owned(), |error| format!("{:?}", error.code.name()));
+        let error = or_none(self.error.as_ref().map(|error| glimpse(error.code.name())));
         format!("Attempt(model={}, error={error})", glimpse(&self.model))
     }
 }

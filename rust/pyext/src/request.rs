@@ -76,6 +76,16 @@ impl Request {
         &self.0.model
     }
 
+    /// The document of the contract as dicts, lists and plain values, keys included.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        crate::frozen::to_dict(py, &*self.0)
+    }
+
+    /// The document of the contract as JSON text, keys included.
+    fn to_json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        crate::frozen::text(py, &*self.0)
+    }
+
     fn __repr__(&self) -> String {
         // Neither a prompt nor a key.
         format!(
