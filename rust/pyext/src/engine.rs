@@ -62,6 +62,8 @@ struct State {
     last_id: u64,
     wake: Option<Arc<Wake>>,
     loop_thread: Option<ThreadId>,
+    /// How many loops have ended: the next may begin before whoever waits for the end of one has looked.
+    loops: u64,
     /// When the keeper ends cancelled calls itself; in the order of time, as the grace is always the same.
     deadlines: VecDeque<(Instant, u64)>,
 }
@@ -73,6 +75,7 @@ static STATE: Mutex<State> = Mutex::new(State {
     last_id: 0,
     wake: None,
     loop_thread: None,
+    loops: 0,
     deadlines: VecDeque::new(),
 });
 static CHANGED: Condvar = Condvar::new();
@@ -217,20 +220,21 @@ unsafe extern "C" {
 /// Tells the loop to end and waits until it has; false if time ran out, and then every call has been ended here.
 fn stop(deadline: Instant) -> bool {
     let mut guard = state();
+    let this = guard.loops;
     let own = guard.loop_thread == Some(std::thread::current().id());
     if matches!(guard.phase, Phase::Starting | Phase::Running) {
         guard.phase = Phase::Stopping;
         push(guard, Command::Stop);
         guard = state();
     }
-    while guard.phase != Phase::Idle {
+    while guard.phase != Phase::Idle && guard.loops == this {
         let left = deadline.saturating_duration_since(Instant::now());
         if own || left.is_zero() {
             break;
         }
         guard = CHANGED.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
     }
-    if guard.phase == Phase::Idle {
+    if guard.phase == Phase::Idle || guard.loops != this {
         return true;
     }
     let calls = if own { BTreeMap::new() } else { std::mem::take(&mut guard.calls) };
@@ -249,6 +253,7 @@ fn abandon(calls: impl Iterator<Item = Arc<Call>>, message: &str) {
 
 /// The keeper's life: starts the loop, then watches over cancelled calls until the loop has ended.
 fn keep() {
+    let this = state().loops;
     let started = attach(|py| {
         let (hub, wake) = Hub::new().map_err(PyErr::from)?;
         state().wake = Some(wake);
@@ -265,7 +270,7 @@ fn keep() {
         return abandon(calls.into_values(), &message);
     }
     let mut guard = state();
-    while guard.phase != Phase::Idle {
+    while guard.loops == this {
         let now = Instant::now();
         let mut due = Vec::new();
         while guard.deadlines.front().is_some_and(|(when, _)| *when <= now) {
@@ -332,6 +337,7 @@ pub(crate) fn loop_over() {
 fn over() -> BTreeMap<u64, Arc<Call>> {
     let mut state = state();
     state.phase = Phase::Idle;
+    state.loops += 1;
     state.wake = None;
     state.loop_thread = None;
     state.queue.clear();

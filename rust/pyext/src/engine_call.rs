@@ -151,7 +151,7 @@ impl Sink {
 
     /// Ends the call with what has gathered and `last`, if given. A second time it does nothing.
     #[pyo3(signature = (last=None))]
-    fn finish(&mut self, py: Python<'_>, last: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    fn finish(&mut self, last: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         if self.ended {
             return Ok(());
         }
@@ -164,11 +164,11 @@ impl Sink {
         if wrote.is_err() {
             self.buffer.extend_from_slice(crate::engine::error_document("internal", "the last event is not JSON").as_bytes());
         }
+        // Before the receiver knows: who has seen the last event finds the call gone.
+        crate::engine::ended(self.call.id);
         self.call.deliver(&self.buffer, true);
         self.buffer = Vec::new();
-        crate::engine::ended(self.call.id);
         self.waiter = None;
-        let _ = py;
         wrote
     }
 

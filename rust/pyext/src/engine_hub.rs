@@ -6,7 +6,7 @@ use crate::json;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -72,6 +72,10 @@ impl Hub {
         Ok(self.hooks()?.drain.bind(py))
     }
 
+    fn document<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyDict>> {
+        Ok(json::read(py, text)?.cast_into::<PyDict>()?)
+    }
+
     /// Sees to it that `sink` is flushed at the end of this turn of the loop.
     pub(crate) fn dirty(hub: &Bound<'_, Self>, sink: &Bound<'_, Sink>) -> PyResult<()> {
         let this = hub.get();
@@ -119,17 +123,17 @@ impl Hub {
         let todo = PyList::empty(py);
         for command in engine::take_commands() {
             match command {
-                Command::Start(call, document) => {
-                    let sink = Bound::new(py, Sink::new(call, slf.clone().unbind()))?;
-                    match json::read(py, &document) {
-                        Ok(document) => todo.append((sink, document))?,
-                        Err(error) => {
-                            let message = format!("the op document cannot be read: {}", error.value(py));
-                            sink.borrow().call.deliver(engine::error_document("invalid_request", &message).as_bytes(), true);
-                            engine::ended(sink.borrow().call.id);
-                        }
+                Command::Start(call, document) => match Self::document(py, &document) {
+                    Ok(document) => {
+                        let sink = Bound::new(py, Sink::new(call, slf.clone().unbind()))?;
+                        todo.append((sink, document))?;
                     }
-                }
+                    Err(error) => {
+                        let message = format!("the op document is not a JSON object: {}", error.value(py));
+                        engine::ended(call.id);
+                        call.deliver(engine::error_document("invalid_request", &message).as_bytes(), true);
+                    }
+                },
                 Command::Cancel(id) => todo.append((intern!(py, "cancel"), id))?,
                 Command::Resume(id) => todo.append((intern!(py, "resume"), id))?,
                 Command::Stop => todo.append((intern!(py, "stop"), 0))?,

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// How long an interpreter may take to say where its things are. A cold start from a slow disk takes a second or two.
-const PROBE_TIME: Duration = Duration::from_secs(20);
+const PROBE_TIME: Duration = Duration::from_secs(10);
 
 /// Prints what [`Interpreter`] holds.
 const PROBE: &str = include_str!("probe.py");
