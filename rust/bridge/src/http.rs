@@ -34,7 +34,7 @@ struct Service {
 }
 
 impl HttpBridge {
-    /// The service at `url`, for example `http://127.0.0.1:8090`, with the token that it was started with, if any.
+    /// The service at `url`, for example `http://127.0.0.1:8411`, with the token that it was started with, if any.
     ///
     /// # Errors
     /// `invalid_request` for an address or a token that cannot be one.

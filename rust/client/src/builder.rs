@@ -19,7 +19,7 @@ pub enum Bridge {
     Embedded,
     /// A bridge service (`omni serve`) elsewhere.
     Url {
-        /// Its address, for example `http://127.0.0.1:8090`.
+        /// Its address, for example `http://127.0.0.1:8411`.
         url: String,
         /// Its token, if it asks for one.
         token: Option<String>,
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Bridge {
 /// use omni_bridge::{Bridge, Client, RetryPolicy, Timeouts};
 ///
 /// let client = Client::builder()
-///     .bridge(Bridge::Url { url: "http://127.0.0.1:8090".into(), token: None })
+///     .bridge(Bridge::Url { url: "http://127.0.0.1:8411".into(), token: None })
 ///     .timeout(Timeouts { first_event: Some(30.0), total: Some(120.0), ..Timeouts::default() })
 ///     .retry(RetryPolicy { max_retries: Some(4), max_wait: Some(20.0) })
 ///     .fallbacks(["anthropic/claude-sonnet-4-5"])

@@ -96,7 +96,7 @@ fn parse(url: &str) -> Result<Url> {
     // The address is not shown: what is no address may be a token that was put in the wrong place.
     let bad = |why: String| {
         Error::invalid(format!(
-            "the address {why}; give one such as http://127.0.0.1:8090 or https://host/path"
+            "the address {why}; give one such as http://127.0.0.1:8411 or https://host/path"
         ))
     };
     let parsed = Url::parse(url).map_err(|error| bad(format!("cannot be read: {error}")))?;
@@ -210,7 +210,7 @@ mod tests {
         for wrong in ["", "127.0.0.1:80", "ftp://x", "http://", "file:///etc/passwd"] {
             let error = parse(wrong).unwrap_err();
             assert!(
-                error.message.contains("http://127.0.0.1:8090"),
+                error.message.contains("http://127.0.0.1:8411"),
                 "{wrong}: {error}"
             );
         }
