@@ -283,6 +283,15 @@ impl fmt::Debug for Part {
     }
 }
 
+/// Drops keys that the contract knows and that are null: the same as absent, as everywhere.
+pub(crate) fn without_nulls(object: &mut Object, known: &[&str]) {
+    for key in known {
+        if object.get(*key).is_some_and(Value::is_null) {
+            object.shift_remove(*key);
+        }
+    }
+}
+
 // What goes wrong is told by kind of value and never by the value, which is the user's.
 
 fn take<T: de::DeserializeOwned, E: de::Error>(object: &mut Object, kind: &str, key: &str) -> Result<T, E> {
@@ -337,6 +346,7 @@ fn part_from<E: de::Error>(mut object: Object) -> Result<Part, E> {
     }
     // `shift_remove` keeps the order of the rest: unknown keys come back as they came.
     object.shift_remove("type");
+    without_nulls(&mut object, &["cache_control", "extra", "signature"]);
     let from = &mut object;
     let part = match kind.as_str() {
         "text" => Part::Text {
@@ -549,6 +559,15 @@ mod tests {
             serde_json::to_value(&read).unwrap(),
             json!({"role": "user", "x": null})
         );
+    }
+
+    #[test]
+    fn null_is_absent_on_parts_too() {
+        let part = json!({"type": "image_url", "image_url": null, "cache_control": null, "extra": null,
+                          "signature": null, "x": null});
+        let read: Message = serde_json::from_value(json!({"role": "user", "content": [part]})).unwrap();
+        let kept = json!([{"type": "image_url", "image_url": null, "x": null}]);
+        assert_eq!(serde_json::to_value(&read.content).unwrap(), kept);
     }
 
     #[test]

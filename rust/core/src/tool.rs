@@ -1,7 +1,8 @@
 //! Tools that are offered, and calls that a model asks for.
 
 use crate::json::Object;
-use serde::{Deserialize, Serialize};
+use crate::message::without_nulls;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// A tool offered to the model.
@@ -13,7 +14,7 @@ pub enum Tool {
         /// Name, description, JSON schema of the parameters, `strict`; unknown keys are kept.
         function: Object,
         /// Keys beside `function`: `cache_control`, `extra`, unknown ones.
-        #[serde(flatten)]
+        #[serde(flatten, deserialize_with = "others")]
         other: Object,
     },
     /// A tool whose input is free text.
@@ -21,7 +22,7 @@ pub enum Tool {
         /// Name, description, `format`.
         custom: Object,
         /// Keys beside `custom`.
-        #[serde(flatten)]
+        #[serde(flatten, deserialize_with = "others")]
         other: Object,
     },
     /// A tool that the provider runs itself; the wire object is kept whole.
@@ -31,9 +32,16 @@ pub enum Tool {
         /// The provider's own wire object.
         data: Value,
         /// Keys beside these.
-        #[serde(flatten)]
+        #[serde(flatten, deserialize_with = "others")]
         other: Object,
     },
+}
+
+/// The keys beside the named ones; of those that the contract knows, null is the same as absent.
+fn others<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
+    let mut object = Object::deserialize(deserializer)?;
+    without_nulls(&mut object, &["cache_control", "extra"]);
+    Ok(object)
 }
 
 impl Tool {
@@ -148,6 +156,15 @@ mod tests {
             assert_eq!(serde_json::to_value(&tool).unwrap(), document);
             assert!(Tool::TYPES.contains(&document["type"].as_str().unwrap()));
         }
+    }
+
+    #[test]
+    fn null_is_absent_in_what_the_contract_knows() {
+        let document = json!({"type": "custom", "custom": {"name": "c", "format": null}, "cache_control": null,
+                              "extra": null, "x": null});
+        let tool: Tool = serde_json::from_value(document).unwrap();
+        let kept = json!({"type": "custom", "custom": {"name": "c", "format": null}, "x": null});
+        assert_eq!(serde_json::to_value(&tool).unwrap(), kept);
     }
 
     #[test]
