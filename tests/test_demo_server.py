@@ -245,7 +245,7 @@ def test_answers_are_held_where_asked_and_go_on_when_released(at):
             "/v1/chat/completions",
             body=json.dumps({"model": "demo", "stream": True, "messages": [{"role": "user"}]}),
         )
-        received = server.wait_for(lambda s: s.requests and s.requests[0], LONG)
+        received = server.wait_for_request(timeout=LONG)
         if at == "answer":
             assert received.status is None
         elif at == "head":

@@ -123,7 +123,7 @@ def test_the_moment_at_which_a_client_left_is_known():
     with Silent() as server:
         sock = connect(server)
         ask(sock)
-        received = server.wait_for(lambda s: s.requests and s.requests[0], LONG)
+        received = server.wait_for_request(timeout=LONG)
         assert received.closed is None
         before = time.monotonic()
         sock.close()
@@ -137,7 +137,7 @@ def test_the_moment_at_which_a_client_left_is_known():
 def test_a_client_that_stops_reading_stops_the_server():
     with Flood(send_buffer=16 * 1024) as server, connect(server) as sock:
         ask(sock)
-        received = server.wait_for(lambda s: s.requests and s.requests[0], LONG)
+        received = server.wait_for_request(timeout=LONG)
         server.wait_for(lambda _: received.paused, LONG)
         stood = received.accepted
         assert 0 < stood < 64 * 1024 * 1024

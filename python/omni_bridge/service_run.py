@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--ready-fd", type=int, metavar="FD", help="write the URL to this descriptor when ready, and close it"
     )
+    add("--quiet", action="store_true", help="log errors only, not every request")
     add("--echo", action="store_true", help="serve POST /echo too, for benchmarks")
     return found
 
@@ -171,11 +172,14 @@ class _NoStacks(logging.Filter):
         return True
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(*, quiet: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(_NoStacks())
-    for name, level in (("omni_bridge.service", logging.INFO), ("uvicorn.error", logging.WARNING)):
+    for name, level in (
+        ("omni_bridge.service", logging.WARNING if quiet else logging.INFO),
+        ("uvicorn.error", logging.WARNING),
+    ):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level)
@@ -183,7 +187,12 @@ def _log_to_stderr() -> None:
 
 
 def serve(
-    settings: Settings, *, as_json: bool = False, ready_fd: int | None = None, warm_up: bool = False
+    settings: Settings,
+    *,
+    as_json: bool = False,
+    ready_fd: int | None = None,
+    warm_up: bool = False,
+    quiet: bool = False,
 ) -> int:
     """Serve until SIGTERM or SIGINT; gives the exit code.
 
@@ -219,7 +228,7 @@ def serve(
         timeout_keep_alive=120,  # longer than clients keep an idle connection: they never meet a closed one
         timeout_graceful_shutdown=int(settings.grace + LATE),
     )
-    _log_to_stderr()
+    _log_to_stderr(quiet=quiet)
     _Server(config, app.state.calls, settings.grace, announcements).run([sock])
     return 0
 
@@ -240,7 +249,13 @@ def main(arguments: Sequence[str]) -> int:
         settings = settings_of(options, dict(os.environ))
         # Not for the children, nor for what prints its environment.
         os.environ.pop(TOKEN_NAME, None)
-        return serve(settings, as_json=options.json, ready_fd=options.ready_fd, warm_up=options.warm_up)
+        return serve(
+            settings,
+            as_json=options.json,
+            ready_fd=options.ready_fd,
+            warm_up=options.warm_up,
+            quiet=options.quiet,
+        )
     except OmniError as error:
         print(f"omni serve: {error.message}", file=sys.stderr)  # noqa: T201  # this is the command's output
         return 2

@@ -255,6 +255,24 @@ class HttpServer:
         """
         return self._ledger.wait(lambda: condition(self), timeout, lambda: repr(self))
 
+    def wait_for_request(
+        self, condition: Callable[[Received], object] | None = None, timeout: float = 30.0
+    ) -> Received:
+        """Block until the log has a request for which `condition` is true (None: any), and return the latest such.
+
+        >>> import urllib.request
+        >>> with HttpServer() as server:
+        ...     try:
+        ...         urllib.request.urlopen(server.url + "/here")
+        ...     except OSError:
+        ...         server.wait_for_request(lambda request: request.status == 404).path
+        '/here'
+        """
+        found = self.wait_for(
+            lambda server: [one for one in server.requests if condition is None or condition(one)], timeout
+        )
+        return found[-1]
+
     async def await_for(self, condition: Callable[[Self], T], timeout: float = 30.0) -> T:
         """`wait_for` for asyncio: the caller's loop goes on meanwhile (trio: run `wait_for` in a thread)."""
         return await asyncio.get_running_loop().run_in_executor(None, self.wait_for, condition, timeout)
