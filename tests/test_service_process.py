@@ -1,4 +1,4 @@
-"""`omni serve` as a process: real sockets, real signals, a real engine, and the offline provider behind it."""
+"""`omni serve` as a process: real sockets, real signals, a real engine, the offline provider behind it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-
 from omni_bridge.testing import DemoServer
 
 LONG = 60.0
@@ -367,7 +366,7 @@ def test_ready_is_told_through_a_descriptor_too():
         command, pass_fds=[writer], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     os.close(writer)
-    with open(reader) as pipe:
+    with os.fdopen(reader) as pipe:
         url = pipe.read()  # to the end: the server closes it
     place = urlsplit(url.strip())
     client = http.client.HTTPConnection(place.hostname or "", place.port, timeout=LONG)
