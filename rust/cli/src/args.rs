@@ -1,0 +1,178 @@
+//! The arguments, as clap reads them; the comments are the help.
+#![allow(clippy::doc_markdown, reason = "backticks would stand in the help")]
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  omni chat \"Say hello.\" -m openai/gpt-5-mini
+  cat report.txt | omni chat \"Sum this up\" | less
+  omni chat \"What is in the picture?\" --file photo.jpg
+  omni doctor
+
+Exit codes:
+  0 done; 2 wrong usage; 3 input or output failed; 130 cancelled with Ctrl-C; else the kind of error:
+  11 invalid_request   15 not_found       19 rate_limit   23 connection
+  12 authentication    16 timeout         20 budget       24 overloaded
+  13 quota             17 context_length  21 provider     25 engine_unavailable
+  14 permission        18 content_filter  22 protocol     26 unsupported
+                                                          28 internal";
+
+const CHAT_EXAMPLES: &str = "\
+Examples:
+  omni chat \"Say hello.\" -m anthropic/claude-haiku-4-5
+  cat report.txt | omni chat \"Sum this up\" | less
+  omni chat \"Which city?\" --file photo.jpg --system \"Answer in one word.\"
+  omni chat \"A colour\" --json --set temperature=0 --set 'response_format={\"type\":\"json_object\"}'
+  omni chat \"Count to ten\" --stream --json        # the events, one JSON document a line
+
+Keys are read from the environment under LiteLLM's names: OPENAI_API_KEY, ANTHROPIC_API_KEY, …
+Without a key: `omni demo-server` stands in for a provider.";
+
+/// One LLM call for every provider: ask, look, serve.
+#[derive(Debug, Parser)]
+#[command(
+    name = "omni",
+    version = version(),
+    after_help = EXAMPLES,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command that asks an engine.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Common {
+    /// Interpreter or virtual environment to embed [default: OMNI_BRIDGE_PYTHON, VIRTUAL_ENV, then python3]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+
+    /// Ask the bridge service at this address instead; its token is read from OMNI_BRIDGE_TOKEN
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "OMNI_BRIDGE_URL",
+        hide_env_values = true
+    )]
+    pub(crate) bridge_url: Option<String>,
+
+    /// Tell on standard error what was asked and what it took
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ask a model; the answer comes as it is written
+    Chat(Box<Chat>),
+    /// List the models that are known
+    Models(Models),
+    /// Look at what is there and what is missing, and say how to mend it
+    Doctor(Doctor),
+    /// Serve the same call over HTTP (needs Python)
+    #[command(disable_help_flag = true)]
+    Serve(Rest),
+    /// Stand in for a provider, offline (needs Python)
+    #[command(disable_help_flag = true)]
+    DemoServer(Rest),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = CHAT_EXAMPLES)]
+pub(crate) struct Chat {
+    /// What to ask; what is piped in follows it
+    #[arg(value_name = "PROMPT")]
+    pub(crate) prompt: Option<String>,
+
+    /// Model, as provider/model [default: OMNI_MODEL, else a small one of the first provider with a key]
+    #[arg(short, long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// Instructions to the model
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+
+    /// Text, picture, sound or PDF to send along; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Vec<PathBuf>,
+
+    /// Print the whole reply as JSON; with --stream the events, one a line
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Use the provider's streamed wire [default, except with --json]
+    #[arg(long, overrides_with = "no_stream")]
+    pub(crate) stream: bool,
+
+    /// Use the provider's unstreamed wire
+    #[arg(long)]
+    pub(crate) no_stream: bool,
+
+    /// Another base URL for the provider
+    #[arg(long, value_name = "URL")]
+    pub(crate) api_base: Option<String>,
+
+    /// Seconds that the whole call may take
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<f64>,
+
+    /// Set any other field of the request, as JSON or plain text; may be given several times
+    #[arg(long, value_name = "FIELD=VALUE", action = ArgAction::Append)]
+    pub(crate) set: Vec<String>,
+}
+
+impl Chat {
+    /// Which of the provider's wires to use.
+    pub(crate) fn streamed(&self) -> bool {
+        self.stream || !(self.no_stream || self.json)
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Models {
+    /// Only models whose id contains this
+    #[arg(value_name = "TEXT")]
+    pub(crate) search: Option<String>,
+
+    /// Only this provider's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+
+    /// Only models that take tools
+    #[arg(long)]
+    pub(crate) tools: bool,
+
+    /// Only models that take images
+    #[arg(long)]
+    pub(crate) vision: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments that the Python command reads.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+fn version() -> String {
+    format!("{} (contract {})", env!("CARGO_PKG_VERSION"), omni_core::CONTRACT)
+}
