@@ -116,7 +116,7 @@ def create_app(settings: Settings, door: Door | None = None) -> FastAPI:
     app.add_api_route("/chat", service.chat, methods=["POST"])
     app.add_api_route("/chat/stream", service.chat_stream, methods=["POST"])
     app.add_api_route("/models", service.models, methods=["GET"])
-    app.add_api_route("/health", service.health, methods=["GET"])
+    app.add_api_route("/health", service.health, methods=["GET", "HEAD"])
     app.add_api_route("/openapi.json", service.openapi, methods=["GET"])
     if settings.echo:
         app.add_api_route("/echo", service.echo, methods=["POST"], include_in_schema=False)

@@ -258,7 +258,7 @@ class HttpServer:
     def wait_for_request(
         self, condition: Callable[[Received], object] | None = None, timeout: float = 30.0
     ) -> Received:
-        """Block until the log has a request for which `condition` is true (None: any), and return the latest such.
+        """Block until the log has a request for which `condition` (None: any) is true; return the last such.
 
         >>> import urllib.request
         >>> with HttpServer() as server:
