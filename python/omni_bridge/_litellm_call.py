@@ -106,7 +106,9 @@ class Call:
                     result = await self._send({**kwargs, "api_key": PLACEHOLDER})
         except Exception:
             # LiteLLM fails on answers that we can read.
-            if self.exchange.failure is not None or not await self._read():
+            stream = self.exchange.stream
+            broken = self.exchange.failure is not None or (stream is not None and stream.failure is not None)
+            if broken or not await self._read():
                 raise
             return
         if not await self._read():
@@ -381,8 +383,11 @@ class Call:
                 code = hint
             return fail(code or "provider", message)
         if exchange.stream is not None and exchange.stream.failure is not None:
-            kind = "timeout" if "imeout" in type(exchange.stream.failure).__name__ else "protocol"
-            return fail(kind, "the provider's answer was cut off" if kind == "protocol" else "the provider stopped answering")
+            broken = exchange.stream.failure
+            if "imeout" in type(broken).__name__:
+                return fail("timeout", "the provider stopped answering in the middle of its answer")
+            decoding = "does not decompress" in str(broken)
+            return fail("protocol", str(broken) if decoding else "the provider's answer was cut off in the middle")
         code = by_class(problem)
         for one in chain(problem):
             # LiteLLM wraps what the transport said in classes of its own; the innermost one is the truth.

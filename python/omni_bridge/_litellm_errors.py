@@ -262,7 +262,7 @@ def classify(status: int | None, body: Any) -> tuple[str | None, str]:
     by_status = BY_STATUS.get(status or 0)
     if by_status is None and status is not None and status >= 400:
         by_status = "provider" if status >= 500 else "invalid_request"
-    if code in (None, "invalid_request", "provider") and by_status is not None:
+    if by_status is not None and (code in (None, "invalid_request", "provider") or by_status == "provider"):
         code = by_status
     if code in ("rate_limit", "invalid_request", "permission", "quota") and _QUOTA.search(message):
         code = "quota"

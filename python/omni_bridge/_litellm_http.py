@@ -44,7 +44,13 @@ class Recorded(httpx.AsyncByteStream):
         except Exception as problem:
             self.failure = problem
             raise
-        return self._decoder.decompress(chunk) if self._decoder is not None else chunk
+        if self._decoder is None:
+            return chunk
+        try:
+            return self._decoder.decompress(chunk)
+        except zlib.error as problem:
+            self.failure = httpx.DecodingError(f"the provider's answer does not decompress: {problem}")
+            raise self.failure from problem
 
     async def peek(self) -> bytes:
         """What has come so far, or else the first piece; both readers still get it. b"" at the end."""
