@@ -62,8 +62,11 @@ def chat(
     >>> from omni_bridge.testing import DemoServer
     >>> with DemoServer(text="Four.") as server:
     ...     reply = chat(
-    ...         [{"role": "user", "content": "2 + 2?"}], "openai/demo", api_base=server.api_base,
-    api_key="none" ...     )
+    ...         [{"role": "user", "content": "2 + 2?"}],
+    ...         "openai/demo",
+    ...         api_base=server.api_base,
+    ...         api_key="none",
+    ...     )
     >>> reply.content
     'Four.'
     """
