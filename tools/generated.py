@@ -41,7 +41,7 @@ GENERATORS: list[tuple[str, list[str], list[str]]] = [
         [sys.executable, "tools/gen_vectors.py", "--check"],
     ),
     (
-        "the measured tables of README.md and docs (from benches/results)",
+        "the tables and programs in README.md and docs (from benches/results and examples)",
         [sys.executable, "tools/tables.py", "--write"],
         [sys.executable, "tools/tables.py", "--check"],
     ),

@@ -43,7 +43,18 @@ def replay() -> str:
     return (RESULTS / "replay.md").read_text().strip()
 
 
-TABLES: dict[str, Callable[[], str]] = {"bars": bars, "bench": everything, "soak": soak, "replay": replay}
+def program(language: str, path: str) -> str:
+    return f"```{language}\n{(ROOT / path).read_text()}```"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "bars": bars,
+    "bench": everything,
+    "soak": soak,
+    "replay": replay,
+    "rust": lambda: program("rust", "examples/rust_host/src/main.rs"),
+    "c": lambda: program("c", "examples/c/chat.c"),
+}
 
 
 def filled(text: str) -> str:
@@ -81,7 +92,7 @@ def main() -> int:
                 )
             )
     if stale:
-        print("the pages do not say what was measured; mend it with: python tools/tables.py --write")
+        print("the pages do not say what their sources say; mend it with: python tools/tables.py --write")
     return 1 if stale else 0
 
 
