@@ -1,0 +1,144 @@
+"""A Python program that uses the C interface by ctypes: `python host.py CASE`.
+
+The provider is a DemoServer on a thread of this very process: nothing is answered unless the GIL is let go.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from binding import CALLBACK, ENDED, CallError, Library, asking
+from omni_bridge.testing import DemoServer
+
+ANSWER = "You said: {}. (This is the offline demo provider; no model was asked.)"
+DEADLINE = 120
+MANY = 16
+
+
+def joined(events: list[dict]) -> str:
+    assert events[-1]["type"] == "done", events[-1]
+    return "".join(event["text"] for event in events if event["type"] == "text_delta")
+
+
+def everything(kind: type[ctypes.CDLL], server: DemoServer) -> None:
+    """Each function that may wait, called attached or detached."""
+    library = Library(kind)
+    client = library.init()
+    assert library.chat(client, asking("one"))["content"] == ANSWER.format("one")
+    # It was this interpreter that answered: the engine's loop runs in a module of ours.
+    assert "omni_bridge._engine" in sys.modules and "litellm" in sys.modules
+    assert joined(library.events(client, asking("two"))) == ANSWER.format("two")
+    with ThreadPoolExecutor(MANY) as pool:
+        replies = list(pool.map(lambda n: library.chat(client, asking(f"n{n}"))["content"], range(MANY)))
+    assert replies == [ANSWER.format(f"n{n}") for n in range(MANY)]
+    callbacks(library, client)
+    free_while_a_callback_runs(library, client)
+    waiting_is_cut_short(library, client, server)
+    assert library.c.omni_shutdown(client, -1) == 0
+    try:
+        library.chat(client, asking("late"))
+    except CallError as refused:
+        assert refused.error["code"] == "invalid_request"
+    again = library.init()
+    assert library.chat(again, asking("again"))["content"] == ANSWER.format("again")
+    assert library.c.omni_shutdown(again, -1) == 0
+
+
+def callbacks(library: Library, client: int) -> None:
+    """A Python function gets the events with its user data, and calls back into the library."""
+    seen: dict = {"types": [], "text": "", "ended": threading.Event()}
+
+    @CALLBACK
+    def on_event(stream: int, event: bytes, user_data: dict) -> None:
+        document = library.check("event", event)
+        user_data["types"].append(document["type"])
+        user_data["text"] += document.get("text", "")
+        if document["type"] == "start":
+            user_data["inner"] = library.chat(client, asking("inside"))["content"]
+        if document["type"] in {"done", "error", "cancelled"}:
+            user_data["freed"] = library.c.omni_stream_free(stream)
+            user_data["ended"].set()
+
+    assert library.c.omni_stream_start(client, b"[]", on_event, seen) is None
+    assert library.c.omni_stream_start(client, json.dumps(asking("three")).encode(), on_event, seen)
+    assert seen["ended"].wait(DEADLINE), seen
+    assert seen["text"] == ANSWER.format("three") and seen["inner"] == ANSWER.format("inside")
+    assert seen["types"][-1] == "done" and seen["freed"] == 0
+
+
+def free_while_a_callback_runs(library: Library, client: int) -> None:
+    """A free waits for the callback, which needs the GIL that the caller may hold."""
+    inside, seen = threading.Event(), []
+
+    @CALLBACK
+    def on_event(_stream: int, event: bytes, user_data: list) -> None:
+        inside.set()
+        user_data.append(sum(range(100_000)))  # long enough to change threads
+
+    stream = library.c.omni_stream_start(client, json.dumps(asking("four")).encode(), on_event, seen)
+    assert inside.wait(DEADLINE)
+    assert library.c.omni_stream_free(stream) == 0
+    finished = len(seen)
+    assert library.chat(client, asking("five"))["content"] == ANSWER.format("five")
+    assert len(seen) == finished >= 1, "a callback came after the stream was freed"
+
+
+def waiting_is_cut_short(library: Library, client: int, server: DemoServer) -> None:
+    """A wait in one thread ends by a cancel, a free or a shutdown in another."""
+    endless = asking("x", "openai/demo-chunks-100000-pace-20")
+    stream = library.open(client, endless)
+    assert library.next(stream)["type"] == "start"
+    timer = threading.Thread(target=lambda: library.c.omni_stream_cancel(stream))
+    timer.start()
+    while (event := library.next(stream))["type"] != "cancelled":
+        assert event["type"] in {"text_start", "text_delta"}, event
+    timer.join()
+    assert library.next(stream) == ENDED and library.c.omni_stream_free(stream) == 0
+    server.wait_for(lambda server: server.open_streams == 0)
+
+
+def beside_the_python_door() -> None:
+    """Both doors of one process share one engine."""
+    import omni_bridge
+
+    library = Library()
+    client = library.init()
+    assert omni_bridge.chat(**asking("python")).content == ANSWER.format("python")
+    engines = [thread.name for thread in threading.enumerate()]
+    assert library.chat(client, asking("c"))["content"] == ANSWER.format("c")
+    assert [thread.name for thread in threading.enumerate()] == engines, "a second engine was started"
+    assert library.c.omni_shutdown(client, -1) == 0
+    assert omni_bridge.chat(**asking("still")).content == ANSWER.format("still"), "the shutdown took the other door's engine"
+
+
+def exit_in_the_middle() -> None:
+    library = Library()
+    stream = library.open(library.init(), asking("x", "openai/demo-chunks-100000-pace-20"))
+    assert library.next(stream)["type"] == "start"
+    sys.exit(7)
+
+
+def main() -> None:
+    case = sys.argv[1]
+    with DemoServer() as server:
+        os.environ |= {"OPENAI_API_KEY": "test-key", "OPENAI_API_BASE": server.api_base}
+        if case == "detached":
+            everything(ctypes.CDLL, server)
+        elif case == "attached":
+            everything(ctypes.PyDLL, server)
+        elif case == "beside":
+            beside_the_python_door()
+        elif case == "exit":
+            exit_in_the_middle()
+        else:
+            raise SystemExit(f"no such case: {case}")
+    print("well")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The C door from a Python program: it uses the interpreter that is there, and never waits while holding its lock."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
+
+
+def run(release_dir: Path, argv: list[str | Path], code: int = 0) -> str:
+    library = release_dir / "libomni_bridge.so"
+    assert library.is_file(), f"{library} is missing; build it with: make build"
+    done = subprocess.run(
+        [sys.executable, *argv],
+        env={**os.environ, "OMNI_LIBRARY": str(library)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == code, f"ended with {done.returncode}, not {code}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_every_golden_document_comes_back_equal(release_dir: Path) -> None:
+    assert len(VECTORS) >= 60
+    assert run(release_dir, [ROOT / "tests/c/vectors.py", *VECTORS]) == f"{len(VECTORS)} equal\n"
+
+
+@pytest.mark.parametrize(
+    ("case", "protects"),
+    [
+        ("detached", "ctypes.CDLL: chat, streams, callbacks, many threads, cancel, free, init again"),
+        ("attached", "ctypes.PyDLL: the same without a deadlock, because a wait lets go of the lock"),
+        ("beside", "the Python door and the C door of one process share one engine"),
+    ],
+)
+def test_a_python_program(release_dir: Path, case: str, protects: str) -> None:
+    assert run(release_dir, [ROOT / "tests/c/host.py", case]) == "well\n", protects
+
+
+def test_a_python_program_exits_in_the_middle_of_a_stream(release_dir: Path) -> None:
+    begun = time.monotonic()
+    run(release_dir, [ROOT / "tests/c/host.py", "exit"], code=7)
+    assert time.monotonic() - begun < 60, "the exit waited for the stream"
