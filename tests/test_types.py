@@ -148,6 +148,6 @@ def test_lone_surrogates_become_the_replacement_character_at_every_depth():
             "content": [{"type": "text", "text": "a\ud83d", "x\udc00": ["\ud800", "\ud83d\ude00"]}],
         }
     )
-    assert message.model_dump(exclude_none=True)["content"] == [
+    assert message.to_dict()["content"] == [
         {"type": "text", "text": "a\ufffd", "x\ufffd": ["\ufffd", "\U0001f600"]}
     ]

@@ -12,9 +12,8 @@ Source: the contract, version 1. Messages and tools have the shape of OpenAI's c
 ``reasoning``, ``provider`` and ``tool_call`` and the keys ``signature``, ``is_error`` and ``extra`` are ours.
 
 >>> message = Message(role="user", content=[TextPart(text="What is this?")])
->>> request = Request(model="openai/gpt-5", messages=[message])
->>> request.model_dump(exclude_none=True)["messages"][0]["content"][0]
-{'type': 'text', 'text': 'What is this?'}
+>>> Request(model="openai/gpt-5", messages=[message]).to_dict()["messages"]
+[{'role': 'user', 'content': [{'type': 'text', 'text': 'What is this?'}]}]
 """
 
 from __future__ import annotations
@@ -27,8 +26,10 @@ from pydantic import (
     Discriminator,
     Field,
     JsonValue,
+    SerializerFunctionWrapHandler,
     Tag,
     TypeAdapter,
+    model_serializer,
     model_validator,
 )
 
@@ -181,6 +182,20 @@ class _Document(BaseModel):
     @classmethod
     def _mend(cls, document: object) -> object:
         return _mended(document)
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What may be absent and is None is left out; None stays where it is a value, and in keys of others.
+        document: dict[str, Any] = handler(self)
+        for name, field in type(self).model_fields.items():
+            key = field.alias or name
+            if not field.is_required() and document.get(key, ...) is None:
+                del document[key]
+        return document
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of the contract, as the doors take and give it."""
+        return self.model_dump(mode="json")
 
 
 class _Open(_Document):
