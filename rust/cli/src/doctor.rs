@@ -78,6 +78,8 @@ async fn examine(common: &Common, composition: &Composition) -> Report {
                 Ok(Value::Object(mut found)) => {
                     if let Some(keys) = found.shift_remove("keys") {
                         report.keys = serde_json::from_value(keys).unwrap_or_default();
+                        // Paths of certificates have names like those of keys.
+                        report.keys.retain(|name| !name.contains("CERT"));
                     }
                     if let Value::Object(engine) = &mut report.engine {
                         engine.extend(found);

@@ -45,7 +45,7 @@ pub fn run<A: Into<OsString> + Clone>(words: impl IntoIterator<Item = A>, compos
 }
 
 /// What the console script of the Python package calls, inside a Python process.
-pub fn main_from(words: Vec<String>) -> i32 {
+pub fn main_from<A: Into<OsString> + Clone>(words: impl IntoIterator<Item = A>) -> i32 {
     run(words, &Composition::python())
 }
 
