@@ -6,7 +6,9 @@ of the ``omni`` binary, hosted by this process.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return serve(given[1:])
     from ._native import cli_main  # noqa: PLC0415  # the same
 
+    # The Rust side hears Ctrl-C and cancels the call; Python's handler would add a traceback to that.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     return cli_main(["omni", *given])
 
 

@@ -6,7 +6,7 @@ own.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, ClassVar, Final, Literal, TypeAlias, final
 
 from typing_extensions import Self, disjoint_base
@@ -1008,6 +1008,13 @@ def warm_up_call() -> Call:
 
 def op_call(name: str, document: object) -> Call:
     """An operation of the engine, as a document."""
+
+def cli_main(argv: Sequence[str]) -> int:
+    """Runs the `omni` command line: `argv` with the program's name first. Gives the exit code.
+
+    Detached all the while. The command line listens for Ctrl-C itself and ends its call; afterwards Python's
+    own handler is in its place again.
+    """
 
 def panicking_call(place: str) -> Call:
     """A call that panics in our Rust, "here" or on the runtime: for the test that a panic is an `internal`
