@@ -3,7 +3,7 @@
 use crate::code::OmniCode;
 use crate::door::Fault;
 use crate::text::{self, Slot};
-use omni_core::{CONTRACT, Error, Event, Message, Reply, Request, Tool, Usage, from_slice_lenient};
+use omni_core::{CONTRACT, Error, Event, Message, Reply, Request, Tool, Usage, from_slice_lenient, unreadable};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::{CString, c_char};
@@ -80,6 +80,6 @@ pub unsafe extern "C" fn omni_check(
 
 fn anew<T: DeserializeOwned + Serialize>(kind: &str, json: &[u8]) -> omni_core::Result<CString> {
     let value: T = from_slice_lenient(json)
-        .map_err(|error| Error::invalid(format!("the {kind} is not what the contract says: {error}")))?;
+        .map_err(|error| unreadable(&format!("the {kind}"), &error))?;
     text::json(&value)
 }
