@@ -9,7 +9,6 @@ use omni_core::{CONTRACT, Code, Event, FinishReason, Role};
 use pyo3::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
-use std::ffi::OsString;
 
 /// What `configure` takes; absent and null are the default.
 #[derive(Debug, Default, Deserialize)]
@@ -97,18 +96,12 @@ fn op_call(name: String, document: &Bound<'_, PyAny>) -> PyResult<Call> {
     Ok(Call::op(async move { client.op(&name, document).await }))
 }
 
-/// The command line, hosted by this process: `words` begins with the program's name. Gives the exit code.
-#[pyfunction]
-fn cli_main(py: Python<'_>, words: Vec<OsString>) -> i32 {
-    py.detach(|| omni_cli::main_from(words))
-}
-
 /// Runs the `omni` command line: `argv` with the program's name first. Gives the exit code.
 ///
 /// Detached all the while. The command line listens for Ctrl-C itself and
 /// ends its call; afterwards Python's own handler is in its place again.
 #[pyfunction]
-fn cli_main(py: Python<'_>, argv: Vec<std::ffi::OsString>) -> PyResult<i32> {
+fn cli_main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
     guarded(|| {
         runtime::check_fork()?;
         let signal = py.import("signal")?;
@@ -161,7 +154,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(models_call, module)?)?;
     module.add_function(wrap_pyfunction!(warm_up_call, module)?)?;
     module.add_function(wrap_pyfunction!(op_call, module)?)?;
-    module.add_function(wrap_pyfunction!(cli_main, module)?)?;
     module.add_function(wrap_pyfunction!(cli_main, module)?)?;
     module.add_function(wrap_pyfunction!(panicking_call, module)?)?;
     module.add_function(wrap_pyfunction!(closed_sets, module)?)
