@@ -528,7 +528,7 @@ class Request(_Document):
     timeout: Annotated[float, Field(gt=0)] | Timeouts | None = None
     """Seconds in all, or for each wait."""
     fallbacks: list[str | dict[str, JsonValue]] | None = None
-    """Models to try in turn when one fails before its first event: ids, or objects with ``model`` and what to
+    """What to try in turn when a model fails before its first event: model ids, or objects with the fields to
     change."""
     retry: Count | RetryPolicy | None = None
     """How often to try again, before the first event only."""

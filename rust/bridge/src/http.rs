@@ -5,7 +5,7 @@ mod unfold;
 use futures_core::Stream;
 use omni_core::{
     BoxFuture, CONTRACT, Canceller, ChatEngine, Code, Engine, Error, Event, ModelInfo, Reply, Request,
-    Result, SseReader, Step, Steps,
+    Result, SseReader, Step, Steps, unreadable,
 };
 use omni_transport::{Bytes, Call, Exchange, Head, HeaderMap, HeaderValue, Method, Transport, base_url};
 use serde::{Deserialize, Serialize};
@@ -362,7 +362,7 @@ impl Conversation {
                     let reply: Reply = serde_json::from_slice(&body).map_err(|error| {
                         Error::new(
                             Code::Protocol,
-                            format!("the bridge's reply cannot be read: {error}"),
+                            unreadable("the bridge's reply", &error).message,
                         )
                     })?;
                     let events = unfold::events(&reply).into_iter().map(Step::Event);
@@ -407,7 +407,7 @@ fn step_of(data: &str) -> Result<Step> {
     let event: Event = serde_json::from_str(data).map_err(|error| {
         Error::new(
             Code::Protocol,
-            format!("an event of the bridge cannot be read: {error}"),
+            unreadable("an event of the bridge", &error).message,
         )
     })?;
     Ok(match event {

@@ -3,7 +3,9 @@
 use crate::code::OmniCode;
 use crate::door::Fault;
 use crate::text::{self, Slot};
-use omni_core::{CONTRACT, Error, Event, Message, Reply, Request, Tool, Usage, from_slice_lenient, unreadable};
+use omni_core::{
+    CONTRACT, Error, Event, Message, Reply, Request, Tool, Usage, from_slice_lenient, unreadable,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::{CString, c_char};
@@ -79,7 +81,6 @@ pub unsafe extern "C" fn omni_check(
 }
 
 fn anew<T: DeserializeOwned + Serialize>(kind: &str, json: &[u8]) -> omni_core::Result<CString> {
-    let value: T = from_slice_lenient(json)
-        .map_err(|error| unreadable(&format!("the {kind}"), &error))?;
+    let value: T = from_slice_lenient(json).map_err(|error| unreadable(&format!("the {kind}"), &error))?;
     text::json(&value)
 }

@@ -1,6 +1,6 @@
 //! Fallbacks: other models, or the same one elsewhere, in the order given.
 
-use omni_core::{Error, ModelId, Object, Request, Result};
+use omni_core::{Error, ModelId, Object, Request, Result, unreadable};
 use serde_json::Value;
 
 /// Fields that belong to the provider that was asked first. They go along to another model of the same provider,
@@ -67,7 +67,7 @@ pub(crate) fn apply(mut request: Request, fallback: &Value) -> Result<Request> {
     }
     fields.extend(object);
     let mut request: Request = serde_json::from_value(Value::Object(fields))
-        .map_err(|error| Error::invalid(format!("fallbacks: {error}")))?;
+        .map_err(|error| unreadable("fallbacks: the request of a fallback", &error))?;
     if request.messages.is_empty() {
         request.messages = messages;
     }

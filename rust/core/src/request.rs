@@ -178,7 +178,7 @@ request! {
     reasoning_budget_tokens: u64;
     /// Seconds in all, or `{connect, first_event, idle, total}`.
     timeout: Timeout;
-    /// Models to try in turn when one fails before its first event: ids, or objects with fields to change.
+    /// What to try in turn when a model fails before its first event: model ids, or objects with the fields to change.
     fallbacks: Vec<Value>;
     /// How often to try again.
     retry: Retry;
@@ -376,27 +376,20 @@ impl Request {
             }
         }
         for (at, fallback) in self.fallbacks.iter().flatten().enumerate() {
-            let model = match fallback {
-                Value::String(model) => Some(model.as_str()),
-                Value::Object(fields) => {
-                    for key in fields.keys() {
-                        if let Some(told) = explain::unknown_field(key) {
-                            return Err(Error::invalid(format!("fallbacks[{at}].{told}")));
-                        }
-                        if key == "fallbacks" {
-                            return Err(Error::invalid(format!(
-                                "fallbacks[{at}].fallbacks: a fallback has none of its own"
-                            )));
-                        }
+            // What each field is to be, the client checks when it applies the fallback to the request.
+            match fallback {
+                Value::String(model) if !model.trim().is_empty() => {}
+                Value::Object(fields) if !fields.is_empty() => {
+                    if let Some(told) = fields.keys().find_map(|key| explain::unknown_field(key)) {
+                        return Err(Error::invalid(format!("fallbacks[{at}].{told}")));
                     }
-                    fields.get("model").and_then(Value::as_str)
                 }
-                _ => None,
-            };
-            if model.is_none_or(|model| model.trim().is_empty()) {
-                return Err(Error::invalid(format!(
-                    "fallbacks[{at}]: expected a model id or an object with \"model\" and the fields to change"
-                )));
+                _ => {
+                    return Err(Error::invalid(format!(
+                        "fallbacks[{at}]: expected a model id or an object with the fields to change, \
+                         for example {{\"model\": \"openai/gpt-5-mini\", \"temperature\": 0}}"
+                    )));
+                }
             }
         }
         Ok(())

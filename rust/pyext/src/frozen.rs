@@ -150,7 +150,8 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(what: &str, source: &Bound<'
     } else {
         omni_core::from_slice_lenient(&json::to_vec(source).map_err(|failed| wrong(&failed))?)
     };
-    read.map_err(|failed| wrong(&failed))
+    // Serde's own words would quote the value.
+    read.map_err(|failed| wrong(&omni_core::unreadable("it", &failed).message))
 }
 
 /// The dict without the contract's keys whose value is None, as pydantic's `exclude_none` does. A null inside a JSON
