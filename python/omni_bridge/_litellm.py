@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import os
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -129,8 +130,27 @@ def _mend(litellm: Any, http: Any) -> None:
         return blocked(address) and not (exchange is not None and exchange.private_images)
 
     url_utils._is_blocked_ip = is_blocked_ip
+    url_utils.socket = _Resolver(http.CURRENT)
     # A picture that one call may fetch from a private address must not be served to another that may not.
     image_handling.in_memory_cache = _NoCache()
+
+
+class _Resolver:
+    """In place of ``socket`` in LiteLLM's check of image addresses: names that the call has resolved already.
+
+    LiteLLM resolves on the loop's thread, where a slow name server would hold up every other call.
+    """
+
+    def __init__(self, current: Any) -> None:
+        self._current = current
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+    def getaddrinfo(self, host: str, port: int, **options: Any) -> Any:
+        exchange = self._current.get()
+        known = exchange.resolved.get((host, port)) if exchange is not None else None
+        return known or socket.getaddrinfo(host, port, **options)
 
 
 class _NoCache:
@@ -272,6 +292,7 @@ async def doctor(doc: dict[str, Any], sink: Sink) -> None:
         {
             "litellm": importlib.metadata.version("litellm"),
             "python": platform.python_version(),
+            "interpreter": sys.executable,
             "providers": len(litellm.provider_list),
             "keys": sorted(name for name, value in os.environ.items() if value and CREDENTIAL_NAME.search(name)),
             "mcp": _version("mcp"),

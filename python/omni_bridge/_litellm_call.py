@@ -11,13 +11,22 @@ import json
 import os
 import re
 import secrets
+import socket
 from typing import Any, Protocol
 
 from . import _litellm_http as http
 from ._endpoints import PLACEHOLDER, Guard, refusal, secrets_of
 from ._litellm_errors import BY_STATUS, build, by_class, chain, classify
 from ._litellm_errors import request_id as header_request_id
-from ._translate import Answer, UnknownWire, looks_textual, request_kwargs, wire_of_path, wire_of_request
+from ._translate import (
+    Answer,
+    UnknownWire,
+    looks_textual,
+    remote_images,
+    request_kwargs,
+    wire_of_path,
+    wire_of_request,
+)
 from ._translate_chunks import ChunkDecoder
 from ._translate_mend import Mender
 from ._translate_parts import Decoder, WireError
@@ -91,6 +100,9 @@ class Call:
 
     async def _ask(self) -> None:
         kwargs = self._kwargs()
+        addresses = remote_images(self.request)
+        if addresses:
+            await self._resolve(addresses)
         result: Any = None
         try:
             try:
@@ -123,6 +135,9 @@ class Call:
                 model=self.model.partition("/")[2] or self.model, custom_llm_provider=self.provider
             ),
         )
+        if self.provider == "aiohttp_openai":
+            # The same protocol by a client of its own that the transport's guard does not see.
+            kwargs["model"] = "openai/" + self.model.partition("/")[2]
         kwargs["num_retries"] = 0
         kwargs["max_retries"] = 0
         timeout = self.request.get("timeout")
@@ -133,6 +148,13 @@ class Call:
             kwargs["stream"] = True
             kwargs["stream_options"] = {"include_usage": True}
         return kwargs
+
+    async def _resolve(self, addresses: set[tuple[str, int]]) -> None:
+        """Look the hosts of images up off the loop, for LiteLLM's check of what may be fetched."""
+        loop = asyncio.get_running_loop()
+        for host, port in addresses:
+            with contextlib.suppress(OSError):  # LiteLLM says so itself when it wants to fetch it
+                self.exchange.resolved[host, port] = await loop.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)
 
     async def _send(self, kwargs: dict[str, Any]) -> Any:
         result = await self.litellm.acompletion(**kwargs)
@@ -420,7 +442,10 @@ _STOPS = ("Received Messages", "Traceback (most", "{'role'", '{"role"', "message
 
 def _said(problem: BaseException, code: str, provider: str) -> str:
     """LiteLLM's words without the request that it likes to quote in them."""
-    text = str(problem)
+    try:
+        text = str(problem)
+    except Exception:  # some of LiteLLM's classes cannot print themselves when an attribute is missing
+        text = ""
     for stop in _STOPS:
         at = text.find(stop)
         if at >= 0:

@@ -143,6 +143,7 @@ class Exchange:
         self.answered = 0
         self.private_images = False
         self.session: Any = None
+        self.resolved: dict[tuple[str, int], Any] = {}
 
     def outgoing(self, request: httpx.Request) -> httpx.Request:
         encodings = request.headers.get("accept-encoding", "")

@@ -7,8 +7,10 @@ Answers: `decoder_for` gives the decoder of a wire that we read ourselves from t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 from ._translate_anthropic import MessagesDecoder
 from ._translate_gemini import GenerateDecoder
@@ -134,6 +136,24 @@ def request_kwargs(
     if not markers and mender.options:  # a signed body: LiteLLM puts unknown arguments into it itself
         kwargs.update({key: value for key, value in mender.options.items() if key not in kwargs})
     return kwargs
+
+
+def remote_images(request: dict[str, Any]) -> set[tuple[str, int]]:
+    """Host and port of every address in the messages that LiteLLM may want to fetch."""
+    found: set[tuple[str, int]] = set()
+    for message in request["messages"]:
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else ():
+            if not isinstance(part, dict):
+                continue
+            holder = part.get("image_url") or part.get("file")
+            url = (holder.get("url") or holder.get("file_id")) if isinstance(holder, dict) else holder
+            if isinstance(url, str) and url.startswith(("http://", "https://")):
+                with contextlib.suppress(ValueError):
+                    parts = urlsplit(url)
+                    if parts.hostname:
+                        found.add((parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)))
+    return found
 
 
 WIRES: dict[str, type[Decoder]] = {
