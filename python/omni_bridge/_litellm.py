@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from . import _native
 from ._endpoints import CREDENTIAL_NAME
+from ._engine_quiet import mute_this_thread
 from ._litellm_call import Call, Sink
 from ._translate import request_kwargs
 from ._translate_mend import Mender
@@ -63,7 +64,7 @@ def _litellm() -> Any:
 
 def _load() -> Any:
     os.environ.update(_SETTINGS)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints advice at import
+    with mute_this_thread():  # it prints advice at import; the program's own output goes on
         import litellm
         from litellm.llms.custom_httpx import aiohttp_transport, http_handler
 
