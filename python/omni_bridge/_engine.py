@@ -244,7 +244,8 @@ def _import(module: str) -> Any:
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What went wrong outside of any call: kind and place only, for a text may carry a prompt or a key."""
-    del loop
+    if loop.is_closed():
+        return  # only tasks that ignored their cancel when it ended, and that has been dealt with
     error = context.get("exception")
     what = f"{type(error).__name__}{_place(error)}" if isinstance(error, BaseException) else "no exception"
     _log.warning("%s: %s", context.get("message", "in the engine's loop"), what)
