@@ -101,7 +101,7 @@ fn op_call(name: String, document: &Bound<'_, PyAny>) -> PyResult<Call> {
 /// Detached all the while. The command line listens for Ctrl-C itself and
 /// ends its call; afterwards Python's own handler is in its place again.
 #[pyfunction]
-fn cli_main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
+fn cli_main(py: Python<'_>, argv: Vec<std::ffi::OsString>) -> PyResult<i32> {
     guarded(|| {
         runtime::check_fork()?;
         let signal = py.import("signal")?;
