@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def library(release_dir: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def compiled(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Compile:
-    """`compiled("basics")` gives the program of tests/c/basics.c, linked with the shared library or with `link`."""
+    """`compiled("basics")` gives the program of tests/c/basics.c, linked with the library or with `link`."""
     folder = tmp_path_factory.mktemp("c")
     done: dict[tuple[str, ...], Path] = {}
     shared = [f"-L{library.parent}", f"-Wl,-rpath,{library.parent}", "-lomni_bridge"]
@@ -70,7 +71,9 @@ def environment(server: DemoServer | None = None) -> dict[str, str]:
     return env
 
 
-def run(argv: list[str | Path], *, code: int = 0, server: DemoServer | None = None, timeout: float = 240) -> str:
+def run(
+    argv: list[str | Path], *, code: int = 0, server: DemoServer | None = None, timeout: float = 240
+) -> str:
     done = subprocess.run(argv, env=environment(server), capture_output=True, text=True, timeout=timeout)
     said = f"{argv} ended with {done.returncode}, not {code}:\n{done.stdout}\n{done.stderr}"
     assert done.returncode == code, said
@@ -88,39 +91,42 @@ def test_program(compiled: Compile, name: str) -> None:
     assert out.split() == cases
 
 
+def valgrind(need: Callable[[str], str], *, leaks: bool = True) -> list[str]:
+    """No invalid access, no use of what was never set, nothing lost."""
+    return [
+        need("valgrind"),
+        "--quiet",
+        "--error-exitcode=99",
+        f"--leak-check={'full' if leaks else 'no'}",
+        "--errors-for-leak-kinds=definite,indirect",
+        "--show-leak-kinds=definite,indirect",
+        f"--suppressions={SOURCES / 'valgrind.supp'}",
+    ]
+
+
 @pytest.mark.parametrize("name", SCRIPTED)
 def test_program_under_valgrind(compiled: Compile, need: Callable[[str], str], name: str) -> None:
-    """No invalid access, no use of what was never set, nothing lost."""
-    # A child that leaves by _exit while its runtime starts threads loses what is under way: there only access counts.
-    leaks = "no" if name == "forks" else "full"
-    run(
-        [
-            need("valgrind"),
-            "--quiet",
-            "--error-exitcode=99",
-            f"--leak-check={leaks}",
-            "--errors-for-leak-kinds=definite,indirect",
-            "--show-leak-kinds=definite,indirect",
-            f"--suppressions={SOURCES / 'valgrind.supp'}",
-            compiled(name),
-        ],
-        timeout=600,
-    )
+    # A child that leaves by _exit while its runtime starts threads loses what is under way: access counts.
+    run([*valgrind(need, leaks=name != "forks"), compiled(name)], timeout=600)
 
 
 def test_the_static_library_links(compiled: Compile, library: Path) -> None:
     archive = str(library.with_suffix(".a"))
-    assert run([compiled("basics", archive, "-ldl", "-lm")]).split()[-1] == "a_client_that_was_shut_down_is_refused"
+    assert (
+        run([compiled("basics", archive, "-ldl", "-lm")]).split()[-1]
+        == "a_client_that_was_shut_down_is_refused"
+    )
 
 
 def test_header_is_valid_c_of_every_age_and_cpp() -> None:
+    text = f'#include "{HEADER}"\n' * 2 + "int main(void) { return omni_version() == 0; }\n"
     compilers = [["cc", "-x", "c", f"-std={std}", "-pedantic-errors"] for std in ("c99", "c11", "c17")]
     if shutil.which("c++"):
         compilers += [["c++", "-x", "c++", f"-std={std}", "-pedantic-errors"] for std in ("c++11", "c++17")]
     for compiler in compilers:
         done = subprocess.run(
             [*compiler, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-"],
-            input=f'#include "{HEADER}"\n#include "{HEADER}"\nint main(void) {{ return omni_version() == 0; }}\n',
+            input=text,
             capture_output=True,
             text=True,
             timeout=60,
@@ -156,17 +162,46 @@ def test_every_exported_function_goes_through_the_door() -> None:
     assert all(f"door!({name}, " in source for name in exported), "a panic would leave the others"
 
 
-def test_a_program_embeds_python_streams_cancels_and_ends_in_the_middle(
-    compiled: Compile, demo: DemoServer
-) -> None:
+def check_the_whole_way(argv: list[str | Path], config: str, demo: DemoServer, exits_within: float) -> None:
     slow = asking("x", "openai/demo-chunks-100000-pace-20")
-    out = run([compiled("embed"), asking("Hello"), slow], code=7, server=demo)
+    *said, ended = run([*argv, config, asking("Hello"), slow], code=7, server=demo).splitlines()
+    exit_took = time.monotonic() - int(ended)
     answer = "You said: Hello. (This is the offline demo provider; no model was asked.)"
     once = [f"chat: {answer}", f"stream: {answer}", "cancelled after 1"]
-    assert out.splitlines() == [*once, *once, "ending in the middle"]
+    assert said == [*once, *once]
     demo.wait_for(lambda server: server.open_streams == 0)
     left = [request.left for request in demo.requests if b"chunks" in request.body]
-    assert left == [True, True, True], "a cancelled stream's socket is closed, and the exit closes the last"
+    assert left == [True, True, True], "a cancel closes the provider's socket, and so does the exit"
+    assert exit_took < exits_within, "the exit waited for the stream"
+
+
+def test_a_program_embeds_python_streams_cancels_and_exits_in_the_middle(
+    compiled: Compile, demo: DemoServer
+) -> None:
+    check_the_whole_way(
+        [compiled("whole")], "{}", demo, exits_within=6
+    )  # 5, and one for the cut of the clock
+
+
+def test_a_program_uses_a_bridge_service_under_valgrind(
+    compiled: Compile, need: Callable[[str], str], demo: DemoServer
+) -> None:
+    """No Python in the process: so its real sockets can be watched by valgrind."""
+    service = subprocess.Popen(
+        [sys.executable, "-m", "omni_bridge", "serve", "--port", "0", "--json"],
+        env=environment(demo),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert service.stdout is not None
+        config = json.dumps({"bridge_url": json.loads(service.stdout.readline())["url"]})
+        check_the_whole_way([*valgrind(need), compiled("whole")], config, demo, exits_within=60)
+    finally:
+        service.terminate()
+        assert service.wait(60) == 0
+        assert service.stdout is not None
+        service.stdout.close()
 
 
 def test_a_host_that_loads_the_library_locally_still_embeds_python(
@@ -178,7 +213,9 @@ def test_a_host_that_loads_the_library_locally_still_embeds_python(
 
 
 @pytest.mark.parametrize("python", ["no-such-python", "/dev/null"])
-def test_a_missing_interpreter_is_an_error_that_names_it(compiled: Compile, library: Path, python: str) -> None:
+def test_a_missing_interpreter_is_an_error_that_names_it(
+    compiled: Compile, library: Path, python: str
+) -> None:
     config = json.dumps({"python": python})
     done = subprocess.run(
         [compiled("local", "-ldl"), library, asking("Hello"), config],
@@ -197,5 +234,7 @@ def test_the_example_streams_a_chat_with_a_tool_call(library: Path, demo: DemoSe
     program = tmp_path / "chat"
     source = ROOT / "examples/c/chat.c"
     link = [f"-I{HEADER.parent}", f"-L{library.parent}", f"-Wl,-rpath,{library.parent}", "-lomni_bridge"]
-    subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", source, "-o", program, *link], check=True, timeout=120)
+    subprocess.run(
+        ["cc", "-Wall", "-Wextra", "-Werror", source, "-o", program, *link], check=True, timeout=120
+    )
     assert run([program], server=demo) == "calling get_weather for Paris\nThe tool says: 18 °C and sunny.\n"

@@ -1,4 +1,4 @@
-"""The C door from a Python program: it uses the interpreter that is there, and never waits while holding its lock."""
+"""The C door from a Python program: it uses the interpreter that is there, and waits without its lock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(release_dir: Path, argv: list[str | Path], code: int = 0) -> str:
         env={**os.environ, "OMNI_LIBRARY": str(library)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=200,
     )
     assert done.returncode == code, f"ended with {done.returncode}, not {code}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -46,6 +46,5 @@ def test_a_python_program(release_dir: Path, case: str, protects: str) -> None:
 
 
 def test_a_python_program_exits_in_the_middle_of_a_stream(release_dir: Path) -> None:
-    begun = time.monotonic()
-    run(release_dir, [ROOT / "tests/c/host.py", "exit"], code=7)
-    assert time.monotonic() - begun < 60, "the exit waited for the stream"
+    asked = float(run(release_dir, [ROOT / "tests/c/host.py", "exit"], code=7))
+    assert time.monotonic() - asked < 5, "the exit waited for the stream"

@@ -5,11 +5,13 @@ The provider is a DemoServer on a thread of this very process: nothing is answer
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from binding import CALLBACK, ENDED, CallError, Library, asking
@@ -31,7 +33,7 @@ def everything(kind: type[ctypes.CDLL], server: DemoServer) -> None:
     client = library.init()
     assert library.chat(client, asking("one"))["content"] == ANSWER.format("one")
     # It was this interpreter that answered: the engine's loop runs in a module of ours.
-    assert "omni_bridge._engine" in sys.modules and "litellm" in sys.modules
+    assert {"omni_bridge._engine", "litellm"} <= sys.modules.keys()
     assert joined(library.events(client, asking("two"))) == ANSWER.format("two")
     with ThreadPoolExecutor(MANY) as pool:
         replies = list(pool.map(lambda n: library.chat(client, asking(f"n{n}"))["content"], range(MANY)))
@@ -40,10 +42,8 @@ def everything(kind: type[ctypes.CDLL], server: DemoServer) -> None:
     free_while_a_callback_runs(library, client)
     waiting_is_cut_short(library, client, server)
     assert library.c.omni_shutdown(client, -1) == 0
-    try:
-        library.chat(client, asking("late"))
-    except CallError as refused:
-        assert refused.error["code"] == "invalid_request"
+    with contextlib.suppress(CallError):
+        raise AssertionError(library.chat(client, asking("late")))
     again = library.init()
     assert library.chat(again, asking("again"))["content"] == ANSWER.format("again")
     assert library.c.omni_shutdown(again, -1) == 0
@@ -67,8 +67,8 @@ def callbacks(library: Library, client: int) -> None:
     assert library.c.omni_stream_start(client, b"[]", on_event, seen) is None
     assert library.c.omni_stream_start(client, json.dumps(asking("three")).encode(), on_event, seen)
     assert seen["ended"].wait(DEADLINE), seen
-    assert seen["text"] == ANSWER.format("three") and seen["inner"] == ANSWER.format("inside")
-    assert seen["types"][-1] == "done" and seen["freed"] == 0
+    assert (seen["text"], seen["inner"]) == (ANSWER.format("three"), ANSWER.format("inside"))
+    assert (seen["types"][-1], seen["freed"]) == ("done", 0)
 
 
 def free_while_a_callback_runs(library: Library, client: int) -> None:
@@ -98,7 +98,8 @@ def waiting_is_cut_short(library: Library, client: int, server: DemoServer) -> N
     while (event := library.next(stream))["type"] != "cancelled":
         assert event["type"] in {"text_start", "text_delta"}, event
     timer.join()
-    assert library.next(stream) == ENDED and library.c.omni_stream_free(stream) == 0
+    assert library.next(stream) == ENDED
+    assert library.c.omni_stream_free(stream) == 0
     server.wait_for(lambda server: server.open_streams == 0)
 
 
@@ -113,13 +114,16 @@ def beside_the_python_door() -> None:
     assert library.chat(client, asking("c"))["content"] == ANSWER.format("c")
     assert [thread.name for thread in threading.enumerate()] == engines, "a second engine was started"
     assert library.c.omni_shutdown(client, -1) == 0
-    assert omni_bridge.chat(**asking("still")).content == ANSWER.format("still"), "the shutdown took the other door's engine"
+    assert omni_bridge.chat(**asking("still")).content == ANSWER.format("still"), (
+        "the shutdown took the other door's engine"
+    )
 
 
 def exit_in_the_middle() -> None:
     library = Library()
     stream = library.open(library.init(), asking("x", "openai/demo-chunks-100000-pace-20"))
     assert library.next(stream)["type"] == "start"
+    print(time.monotonic(), flush=True)  # one clock for all processes
     sys.exit(7)
 
 

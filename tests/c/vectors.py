@@ -1,7 +1,7 @@
 """The golden documents through the C interface: `python vectors.py FILE…` prints what came back different.
 
-Every document goes through omni_check; the events also through a stream, and their reply through omni_chat, with
-the scripted engine in the provider's place.
+Every document goes through omni_check; the events also through a stream, and their reply through omni_chat,
+with the scripted engine in the provider's place.
 """
 
 from __future__ import annotations

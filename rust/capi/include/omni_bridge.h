@@ -8,6 +8,7 @@
    const char * is never freed. A function that fails says so in its result and leaves the reason in omni_last_error.
 
    Every function may be called from any thread, and from inside a callback; each comment says what it does there.
+   None may be called from a signal handler: set a flag there, and wait with a time limit.
 
    Build: cc chat.c -lomni_bridge
 

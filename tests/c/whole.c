@@ -1,8 +1,11 @@
-/* The whole way: this program embeds Python, LiteLLM and a provider on loopback answer. It says what came, line by line.
+/* The whole way: an engine in this process or behind a bridge_url, and a provider on loopback. It says what came, line
+   by line.
 
-   embed REQUEST SLOW_REQUEST: SLOW_REQUEST's answer takes so long that there is time to cancel it. Ends with exit code 7
-   in the middle of a stream. */
+   whole CONFIG REQUEST SLOW_REQUEST: SLOW_REQUEST's answer takes so long that there is time to cancel it. Ends with
+   exit code 7 in the middle of a stream; the last line is the time of that. */
 #include "support.h"
+
+#include <time.h>
 
 struct cancelled {
     sem_t ended;
@@ -49,16 +52,18 @@ static void stream(OmniClient *client, const char *request) {
     printf("\n");
 }
 
+enum { CONFIG = 1, ASKED, SLOW };
+
 int main(int argc, char **argv) {
-    CHECK(argc == 3);
+    CHECK(argc == 4);
     for (int round = 0; round < 2; round++) { /* init, shut down, init again */
-        OmniClient *client = client_of("{}");
-        chat(client, argv[1]);
-        stream(client, argv[1]);
+        OmniClient *client = client_of(argv[CONFIG]);
+        chat(client, argv[ASKED]);
+        stream(client, argv[ASKED]);
 
         struct cancelled cancelled = {.deltas = 0};
         CHECK(sem_init(&cancelled.ended, 0, 0) == 0);
-        OmniStream *pushed = omni_stream_start(client, argv[2], cancel_at_the_first_text, &cancelled);
+        OmniStream *pushed = omni_stream_start(client, argv[SLOW], cancel_at_the_first_text, &cancelled);
         CHECK(pushed != NULL);
         await(&cancelled.ended);
         CHECK(omni_stream_free(pushed) == OMNI_CODE_OK);
@@ -71,9 +76,11 @@ int main(int argc, char **argv) {
         CHECK(failed("rate_limit", "\"status\":429"));
         CHECK(omni_shutdown(client, 30000) == OMNI_CODE_OK);
     }
-    OmniClient *client = client_of("{}");
-    OmniStream *open = omni_stream_open(client, argv[2]);
+    OmniClient *client = client_of(argv[CONFIG]);
+    OmniStream *open = omni_stream_open(client, argv[SLOW]);
     expect(open, "start");
-    printf("ending in the middle\n");
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    printf("%ld\n", (long)now.tv_sec);
     return 7;
 }
