@@ -35,6 +35,7 @@ static char *answer(OmniClient *client, const char *request) {
         omni_string_free(event);
     }
     omni_stream_free(stream);
+    if (reply == NULL) die("the call was cancelled");
     return reply;
 }
 
@@ -50,10 +51,14 @@ int main(int argc, char **argv) {
         fflush(talk);
         char *request = malloc(size + sizeof tools + strlen(model) + 64);
         sprintf(request, "{\"model\": \"%s\", \"messages\": [%s], \"tools\": %s}", model, messages, tools);
-        char *reply = answer(client, request), *id, pointer[64];
+        char *reply = answer(client, request);
         char *message = omni_json_get(reply, "/message");
         fprintf(talk, ", %s", message); /* reasoning, signatures and calls go back as they came */
-        for (calls = 0; sprintf(pointer, "/tool_calls/%d/id", calls), (id = omni_json_get(reply, pointer)); calls++) {
+        for (calls = 0;; calls++) {
+            char pointer[64];
+            sprintf(pointer, "/tool_calls/%d/id", calls);
+            char *id = omni_json_get(reply, pointer);
+            if (id == NULL) break;
             sprintf(pointer, "/tool_calls/%d/function/arguments", calls);
             char *arguments = omni_json_text(reply, pointer), *city = omni_json_text(arguments, "/city");
             printf("calling get_weather for %s\n", city ? city : "nowhere");

@@ -57,7 +57,7 @@ static void what_is_not_a_request_is_refused_with_its_place(void) {
         {"", "the request"},
         {"{\"model\": ", "line 1 column"},
         {"[1, 2]", "the request"},
-        {"{\"model\": \"a/b\", \"messages\": [], \"temprature\": 1}", "did you mean \\\"temperature\\\""},
+        {"{\"model\": \"a/b\", \"messages\": [], \"temperatures\": 1}", "did you mean \\\"temperature\\\""},
         {"{\"model\": \"a/b\", \"messages\": []}", "messages"},
         {"{\"model\": \"\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}", "model"},
         {"\xff\xfe", "the request"},
@@ -73,7 +73,7 @@ static void what_is_not_a_request_is_refused_with_its_place(void) {
 static void what_is_not_a_configuration_is_refused_and_no_token_is_repeated(void) {
     const char *wrong[][2] = {
         {"{\"bridge\": \"telepathy\"}", "telepathy"},
-        {"{\"brigde_url\": \"http://localhost:1\"}", "bridge_url"},
+        {"{\"bridge_uri\": \"http://localhost:1\"}", "bridge_url"},
         {"{\"bridge\": \"http\"}", "needs \\\"bridge_url\\\""},
         {"{\"bridge\": \"embedded\", \"bridge_url\": \"http://localhost:1\"}", "bridge \\\"http\\\" only"},
         {"{\"bridge\": \"embedded\", \"script\": []}", "bridge \\\"scripted\\\" only"},
