@@ -12,9 +12,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 import omni_bridge
+import pytest
 from omni_bridge import _engine, _native
 
 if TYPE_CHECKING:
@@ -31,7 +30,11 @@ FINISH = {"type": "finish", "finish_reason": "stop"}
 async def answer(document: dict[str, Any], sink: Any) -> None:
     """A handler that answers with the last message's text."""
     text = document["request"]["messages"][-1]["content"]
-    for event in (START, {"type": "text_start", "index": 0}, {"type": "text_delta", "index": 0, "text": text}):
+    for event in (
+        START,
+        {"type": "text_start", "index": 0},
+        {"type": "text_delta", "index": 0, "text": text},
+    ):
         sink.emit(event)
     await asyncio.sleep(0)
     sink.emit({"type": "text_end", "index": 0})
@@ -182,7 +185,9 @@ def test_calls_from_several_loops_and_after_one_was_closed(handler: Any):
     handler(answer)
 
     async def some(name: str) -> list[str]:
-        asked = [omni_bridge.achat([{"role": "user", "content": f"{name}{n}"}], "openai/none") for n in range(10)]
+        asked = [
+            omni_bridge.achat([{"role": "user", "content": f"{name}{n}"}], "openai/none") for n in range(10)
+        ]
         return [reply.content for reply in await asyncio.gather(*asked)]
 
     with ThreadPoolExecutor(4) as threads:
@@ -297,7 +302,8 @@ def test_the_standard_ways_of_slow_work_leave_the_loop_free(handler: Any):
     handler(slow)
     with ThreadPoolExecutor(40) as threads:
         waiting = [
-            threads.submit(omni_bridge.chat, [{"role": "user", "content": "slow"}], "openai/none") for _ in range(40)
+            threads.submit(omni_bridge.chat, [{"role": "user", "content": "slow"}], "openai/none")
+            for _ in range(40)
         ]
         assert omni_bridge.chat(**ASK).content == "Go."
         gate.set()
@@ -321,18 +327,20 @@ def test_what_goes_wrong_outside_of_calls_is_logged_without_its_text(handler: An
 
 def test_what_the_program_prints_while_litellm_is_imported_is_not_lost():
     program = """
-import sys, threading
+import sys, threading, time
 import omni_bridge
 warming = threading.Thread(target=omni_bridge.warm_up)
 warming.start()
 lines = 0
 while warming.is_alive():
-    print("line")
-    lines += 1
+    if "litellm" in sys.modules:
+        print("line")
+        lines += 1
+    time.sleep(0.01)  # leaves the interpreter to the import
 print(lines)
 """
     ran = run(program, timeout=120)
     assert ran.returncode == 0, ran.stderr
     *lines, count = ran.stdout.splitlines()
-    assert len(lines) == int(count)
-    assert set(lines) == {"line"}
+    assert int(count) > 0
+    assert lines == ["line"] * int(count)

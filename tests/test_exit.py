@@ -225,9 +225,15 @@ for event in streams[0]:
 
 
 def test_sigterm_without_a_handler_ends_the_process():
-    ends("signal.signal(signal.SIGTERM, signal.SIG_DFL)\nstreams = begin()\nnow()\nlist(streams[0])", -signal.SIGTERM, send=signal.SIGTERM)
+    ends(
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL)\nstreams = begin()\nnow()\nlist(streams[0])",
+        -signal.SIGTERM,
+        send=signal.SIGTERM,
+    )
 
 
 def test_ctrl_c_without_a_handler_is_a_keyboard_interrupt():
-    body = "signal.signal(signal.SIGINT, signal.default_int_handler)\nstreams = begin()\nnow()\nlist(streams[0])"
+    body = (
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\nstreams = begin()\nnow()\nlist(streams[0])"
+    )
     ends(body, -signal.SIGINT, send=signal.SIGINT, quiet=False)

@@ -41,7 +41,9 @@ def refused():
 def run(body: str) -> None:
     program = HEAD + body
     here = str(Path(__file__).parent)
-    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", program, here], capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, here], capture_output=True, text=True, timeout=120
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
@@ -87,7 +89,7 @@ assert held.closed.acquire(timeout=60)
 
 
 def test_a_child_exits_in_the_ordinary_way():
-    """Exit hooks run in it too, and must neither wait for threads that are not there nor stop the parent's loop."""
+    """Exit hooks run in it too: they may not wait for threads that are gone, nor stop the parent's loop."""
     run("""
 assert ask() == "Go."
 pid = os.fork()

@@ -1,8 +1,8 @@
 """The one asyncio loop of the process, on a daemon thread of its own, and the calls that run on it.
 
-Rust starts it with the first call and speaks to it through an `EngineHub`: the loop watches the hub's descriptor and
-takes everything that is to be done at once. A call is one task; its handler writes events to an `EngineSink`, which
-gathers them in Rust and hands them over once a turn.
+Rust starts it with the first call and speaks to it through an `EngineHub`: the loop watches the hub's
+descriptor and takes everything that is to be done at once. A call is one task; its handler writes events to
+an `EngineSink`, which gathers them in Rust and hands them over once a turn.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from omni_bridge import _native
-from omni_bridge._engine_executor import DaemonExecutor
+from ._engine_executor import DaemonExecutor
+from ._native import __version__, engine_exit_hook
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from types import ModuleType
 
-    Handler = Callable[[dict[str, Any], _native.EngineSink], Awaitable[None]]
+    from ._native import EngineHub, EngineSink
+
+    Handler = Callable[[dict[str, Any], EngineSink], Awaitable[None]]
 
 CANCEL_GRACE: Final = 5.0
 """Seconds that a cancelled handler may take to close what it opened; then its call ends without it."""
@@ -40,7 +43,7 @@ class _Call:
 
     __slots__ = ("cancelled_at", "giving_up", "sink", "started", "task")
 
-    def __init__(self, sink: _native.EngineSink) -> None:
+    def __init__(self, sink: EngineSink) -> None:
         self.sink = sink
         self.task: asyncio.Task[None] | None = None
         self.started = False
@@ -51,7 +54,7 @@ class _Call:
 class _Engine:
     """The loop's side: everything here runs on the loop's thread."""
 
-    def __init__(self, hub: _native.EngineHub) -> None:
+    def __init__(self, hub: EngineHub) -> None:
         self.hub = hub
         # A plain selector loop, whatever policy the host has set: its behaviour is what the tests know.
         self.loop = asyncio.SelectorEventLoop()
@@ -74,8 +77,11 @@ class _Engine:
             while not self.stopping:
                 try:
                     loop.run_forever()
-                except BaseException as error:  # noqa: BLE001 - a callback's SystemExit must not end other calls' loop
-                    _report(loop, {"message": "a callback wanted to end the loop, which goes on", "exception": error})
+                except BaseException as error:  # noqa: BLE001, PERF203 - the loop outlives a callback's SystemExit
+                    _report(
+                        loop,
+                        {"message": "a callback wanted to end the loop, which goes on", "exception": error},
+                    )
         finally:
             loop.remove_reader(self.hub.fileno())
             asyncio.set_event_loop(None)
@@ -159,7 +165,7 @@ class _Engine:
         self.loop.stop()
 
 
-async def _drain(sink: _native.EngineSink) -> None:
+async def _drain(sink: EngineSink) -> None:
     while sink.full:
         sink.waiter = waiter = asyncio.get_running_loop().create_future()
         try:
@@ -194,7 +200,7 @@ def _place(error: BaseException) -> str:
     return f" ({trace.tb_frame.f_globals.get('__name__', '?')}.{code.co_name}, line {trace.tb_lineno})"
 
 
-async def _echo(document: dict[str, Any], sink: _native.EngineSink) -> None:
+async def _echo(document: dict[str, Any], sink: EngineSink) -> None:
     """Answers `data` back, in `chunks` events if that is given; for tests and benchmarks of the crossing."""
     data = document.get("data")
     chunks = document.get("chunks")
@@ -218,19 +224,21 @@ async def _handler(op: object) -> Handler:
     handler = HANDLERS.get(name)
     if handler is None:
         # Not on the loop: an import that takes long would hold up every other call.
-        module, table = ("_engine_debug", "debug") if name == "debug" else ("_litellm", "HANDLERS")
+        module = "_engine_debug" if name == "debug" else "_litellm"
         loop = asyncio.get_running_loop()
-        found = getattr(await loop.run_in_executor(None, _import, f"omni_bridge.{module}"), table)
-        HANDLERS.update(found if isinstance(found, dict) else {name: found})
+        imported = await loop.run_in_executor(None, _import, f"omni_bridge.{module}")
+        HANDLERS.update(imported.HANDLERS)
         handler = HANDLERS.get(name)
     if handler is None:
         from omni_bridge.errors import UnsupportedError  # noqa: PLC0415 - only when needed
 
-        raise UnsupportedError(f"the engine knows no op {name[:40]!r}; it knows {', '.join(sorted(HANDLERS))}")
+        raise UnsupportedError(
+            f"the engine knows no op {name[:40]!r}; it knows {', '.join(sorted(HANDLERS))}"
+        )
     return handler
 
 
-def _import(module: str) -> Any:
+def _import(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -238,7 +246,7 @@ def _import(module: str) -> Any:
 
         raise EngineUnavailableError(
             f"{error.name or module} is missing or broken in the environment of {sys.executable} ({error}): "
-            f"{sys.executable} -m pip install --force-reinstall omni-bridge=={_native.ENGINE_VERSION}"
+            f"{sys.executable} -m pip install --force-reinstall omni-bridge=={__version__}"
         ) from error
 
 
@@ -252,18 +260,18 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def quiet() -> None:
-    """The process exits: what still runs Python code on the engine's threads is interrupted. Called by Rust."""
+    """The process exits: interrupts what still runs Python code on our threads. Rust calls it."""
     if _executor is not None:
         _executor.interrupt(EXIT_GRACE)
 
 
-def start(hub: _native.EngineHub) -> None:
+def start(hub: EngineHub) -> None:
     """Starts the loop's thread. Called once for each loop, by Rust."""
-    _native.engine_exit_hook()
+    engine_exit_hook()
     threading.Thread(target=_main, args=(hub,), name="omni-engine", daemon=True).start()
 
 
-def _main(hub: _native.EngineHub) -> None:
+def _main(hub: EngineHub) -> None:
     try:
         _Engine(hub).run()
     finally:

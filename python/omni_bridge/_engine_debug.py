@@ -1,4 +1,4 @@
-"""Op `debug`: a handler that misbehaves as it is told, so that hosts without Python code of their own can test it."""
+"""Op `debug`: a handler that misbehaves as told, for tests of hosts without Python code of their own."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omni_bridge import _native
+    from ._native import EngineSink
 
 _never = threading.Event()
 
 
-async def debug(document: dict[str, Any], sink: _native.EngineSink) -> None:
-    """Does `do`: panic, raise, exit, exit_callback, block, hold, ignore_cancel, flood; anything else tells the state."""
+async def debug(document: dict[str, Any], sink: EngineSink) -> None:
+    """Does `do`, one of the words below; anything else tells what the loop has."""
     do = document.get("do")
     if do == "panic":
         sink._panic()  # pyright: ignore[reportPrivateUsage] - it is there for this op
@@ -36,7 +36,7 @@ async def debug(document: dict[str, Any], sink: _native.EngineSink) -> None:
         while True:
             try:
                 await asyncio.get_running_loop().create_future()
-            except asyncio.CancelledError:
+            except asyncio.CancelledError:  # noqa: PERF203 - goes round only then
                 sink.emit({"type": "result", "data": "not yet"})
     elif do == "flood":
         # Without ever looking whether the reader follows.
@@ -50,3 +50,6 @@ async def debug(document: dict[str, Any], sink: _native.EngineSink) -> None:
 
 def _raise_exit() -> None:
     raise SystemExit(4)
+
+
+HANDLERS = {"debug": debug}

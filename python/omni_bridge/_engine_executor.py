@@ -1,8 +1,8 @@
 """Threads for what would block the loop: imports, name look-ups, reading files.
 
-The standard executor's threads are joined when the process exits, however long a name look-up takes. These are not:
-they are daemons, and one that runs Python code at exit (an import takes seconds) is interrupted first, because the
-interpreter kills threads that come back to it while it is being finalised.
+The standard executor's threads are joined when the process exits, however long a name look-up takes. These
+are not: they are daemons, and one that runs Python code at exit (an import takes seconds) is interrupted
+first, because the interpreter kills threads that come back to it while it is being finalised.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from omni_bridge import _native
+from ._native import engine_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ THREADS: Final = 16
 
 
 class DaemonExecutor(ThreadPoolExecutor):
-    """An executor whose threads do not hold up the exit. (asyncio takes none that is not a `ThreadPoolExecutor`.)"""
+    """An executor whose threads do not hold up the exit (asyncio wants this base)."""
 
     def __init__(self) -> None:
         super().__init__(max_workers=THREADS)
@@ -79,5 +79,5 @@ class DaemonExecutor(ThreadPoolExecutor):
         """Ends the jobs that run Python code, and waits for them at most so long."""
         deadline = time.monotonic() + seconds
         for ident, done in list(self._busy.items()):
-            _native.engine_interrupt(ident)
+            engine_interrupt(ident)
             done.wait(max(0.0, deadline - time.monotonic()))

@@ -1093,6 +1093,9 @@ def engine_exit_hook() -> None:
     bring their own (OpenSSL frees its tables): so this is called again when such a library has been loaded.
     """
 
+def engine_interrupt(thread: int) -> None:
+    """Raises `SystemExit` in the thread of this id, at its next step in Python code."""
+
 def engine_on_thread() -> bool:
     """Whether this is the engine's own thread."""
 

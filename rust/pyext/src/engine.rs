@@ -468,7 +468,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Sink>()?;
     module.add_function(wrap_pyfunction!(engine_at_exit, module)?)?;
     module.add_function(wrap_pyfunction!(engine_exit_hook, module)?)?;
-    module.add("ENGINE_VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(engine_interrupt, module)?)?;
     module.add_function(wrap_pyfunction!(engine_shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(engine_open_calls, module)?)?;
