@@ -7,7 +7,6 @@ the bytes that it received where we know the wire, so that nothing is lost, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
