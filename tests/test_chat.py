@@ -12,6 +12,7 @@ import textwrap
 import threading
 import weakref
 from collections import UserList
+from pathlib import Path
 from typing import Any
 
 import omni_bridge
@@ -163,16 +164,16 @@ def test_none_is_the_same_as_absent(here: dict[str, Any], server: DemoServer):
 @pytest.mark.parametrize("door", ["chat", "achat", "stream", "stream_sync"])
 def test_a_wrong_field(door: str, wrong: dict[str, Any], says: str):
     asked = {"messages": HI, "model": "openai/demo", **wrong}
+    doors = {"achat": lambda **asked: asyncio.run(omni_bridge.achat(**asked))}
     with pytest.raises(omni_bridge.InvalidRequestError, match=says):
-        if door == "achat":
-            asyncio.run(omni_bridge.achat(**asked))
-        else:
-            getattr(omni_bridge, door)(**asked)
+        doors.get(door, getattr(omni_bridge, door))(**asked)
 
 
-@pytest.mark.parametrize("messages", [[], "hi", {"role": "user", "content": "hi"}, None, [{"role": "usr"}], [1]])
+@pytest.mark.parametrize(
+    "messages", [[], "hi", {"role": "user", "content": "hi"}, None, [{"role": "usr"}], [1]]
+)
 def test_wrong_messages(messages: Any):
-    with pytest.raises(omni_bridge.InvalidRequestError, match="^messages"):
+    with pytest.raises(omni_bridge.InvalidRequestError, match=r"^messages"):
         omni_bridge.chat(messages, "openai/demo")
 
 
@@ -229,7 +230,8 @@ def test_a_time_limit(here: dict[str, Any], server: DemoServer):
 def test_many_threads(here: dict[str, Any]):
     replies: list[str] = []
     threads = [
-        threading.Thread(target=lambda: replies.append(omni_bridge.chat(HI, **here).content)) for _ in range(32)
+        threading.Thread(target=lambda: replies.append(omni_bridge.chat(HI, **here).content))
+        for _ in range(32)
     ]
     for thread in threads:
         thread.start()
@@ -318,7 +320,7 @@ def test_loops_are_not_kept_alive(here: dict[str, Any]):
 
 def test_descriptors_do_not_pile_up_with_loops(here: dict[str, Any]):
     def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     asyncio.run(omni_bridge.achat(HI, **here))
     gc.collect()

@@ -27,7 +27,7 @@ FILES = sorted((Path(__file__).parent / "vectors").glob("*.json"))
 VECTORS = [expanded(json.loads(path.read_text())) for path in FILES]
 REPLIES = [vector["document"] for vector in VECTORS if vector["kind"] == "reply"]
 EVENTS = [event for vector in VECTORS if vector["kind"] == "events" for event in vector["documents"]]
-EVENT_MODELS = [model for model in get_args(get_args(types.Event)[0])]
+EVENT_MODELS = list(get_args(get_args(types.Event)[0]))
 SAME = [
     (_native.ChatReply, types.Reply),
     (_native.Message, types.Message),

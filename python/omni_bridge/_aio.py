@@ -59,20 +59,20 @@ def _channel(loop: asyncio.AbstractEventLoop) -> Channel:
 
 async def ready(call: Call) -> None:
     """Waits until the call has something to take. Whoever is cancelled here cancels the call."""
-    try:
-        loop = _running_loop()
-        if loop is None:
-            from . import _anyio  # noqa: PLC0415 - only where no asyncio loop runs
+    loop = _running_loop()
+    if loop is None:
+        from . import _anyio  # noqa: PLC0415 - only where no asyncio loop runs
 
-            await _anyio.ready(call)
-        else:
-            future = loop.create_future()
-            if call.wait(_channel(loop), future):
-                await future
-    except BaseException:
-        # The traceback keeps the call alive, so that it must be told.
-        call.close()
-        raise
+        await _anyio.ready(call)
+        return
+    future = loop.create_future()
+    if call.wait(_channel(loop), future):
+        try:
+            await future
+        except BaseException:
+            # The traceback keeps the call alive, so that it must be told.
+            call.close()
+            raise
 
 
 async def achat(

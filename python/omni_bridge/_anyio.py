@@ -12,9 +12,14 @@ if TYPE_CHECKING:
 
 
 async def ready(call: Call) -> None:
-    """Waits until the call has something to take."""
+    """Waits until the call has something to take. Whoever is cancelled here cancels the call."""
     descriptor = call.wait_fd()
-    if descriptor is None:
-        await anyio.lowlevel.checkpoint()
-    else:
-        await anyio.wait_readable(descriptor)
+    try:
+        if descriptor is None:
+            await anyio.lowlevel.checkpoint()
+        else:
+            await anyio.wait_readable(descriptor)
+    except BaseException:
+        # The traceback keeps the call alive, so that it must be told.
+        call.close()
+        raise
