@@ -33,7 +33,7 @@ pub unsafe extern "C" fn omni_json_get(json: *const c_char, pointer: *const c_ch
 pub unsafe extern "C" fn omni_json_text(json: *const c_char, pointer: *const c_char) -> *mut c_char {
     door!(omni_json_text, |_| null_mut(), {
         // SAFETY: both are the caller's, who keeps them as they are until we return.
-        let Value::String(mut text) = (unsafe { find(json, pointer) }?) else {
+        let Value::String(mut text) = unsafe { find(json, pointer) }? else {
             return Err(Fault::Misuse(
                 "what stands there is no string; omni_json_get gives it as JSON".to_owned(),
             ));
