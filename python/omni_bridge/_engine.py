@@ -272,7 +272,10 @@ def start(hub: EngineHub) -> None:
 
 
 def _main(hub: EngineHub) -> None:
+    reason: str | None = None
     try:
         _Engine(hub).run()
+    except BaseException as error:  # noqa: BLE001 - the calls are told, as there is nobody else
+        reason = f"{error!r}{_place(error)}"
     finally:
-        hub.over()
+        hub.over(reason)

@@ -1037,8 +1037,10 @@ class EngineHub:
         """The loop begins: how to be called soon, and what `sink.drain()` does."""
 
     @staticmethod
-    def over() -> None:
-        """The loop's thread has nothing more to do with Python."""
+    def over(reason: str | None = None) -> None:
+        """The loop's thread has nothing more to do with Python; `reason` is what ended it, if that was not a
+        stop.
+        """
 
     def fileno(self) -> int:
         """What the loop's selector watches."""

@@ -328,9 +328,9 @@ pub(crate) fn ended(id: u64) {
     state().calls.remove(&id);
 }
 
-pub(crate) fn loop_over() {
+pub(crate) fn loop_over(reason: Option<&str>) {
     let calls = over();
-    abandon(calls.into_values(), "the engine's loop has ended");
+    abandon(calls.into_values(), &format!("the engine's loop has ended: {}", reason.unwrap_or("it was shut down")));
 }
 
 /// Back to the beginning; gives the calls that nobody has ended.
@@ -367,18 +367,21 @@ extern "C" fn at_c_exit() {
     if FORKED.load(Ordering::Acquire) || EXITING.swap(true, Ordering::SeqCst) {
         return;
     }
-    let _ = catch_unwind(|| {
-        shutdown(u64::try_from(EXIT_GRACE.as_millis()).unwrap_or(2500));
-        // On a thread of its own: who holds the interpreter may never let go, and the exit does not wait for that.
-        let (done, wait) = std::sync::mpsc::channel();
-        let asked = std::thread::Builder::new().spawn(move || {
-            Python::try_attach(quiet);
-            let _ = done.send(());
-        });
-        if asked.is_ok() {
-            let _ = wait.recv_timeout(EXIT_GRACE);
-        }
+    // Detached in any case: who exits may be attached, and the loop needs the interpreter to end.
+    let _ = catch_unwind(|| if attached() { Python::try_attach(|py| py.detach(leave)) } else { Some(leave()) });
+}
+
+fn leave() {
+    stop(Instant::now() + EXIT_GRACE);
+    // On a thread of its own: who holds the interpreter may never let go, and the exit does not wait for that.
+    let (done, wait) = std::sync::mpsc::channel();
+    let asked = std::thread::Builder::new().spawn(move || {
+        Python::try_attach(quiet);
+        let _ = done.send(());
     });
+    if asked.is_ok() {
+        let _ = wait.recv_timeout(EXIT_GRACE);
+    }
 }
 
 /// Interrupts what still runs Python code on threads of the engine, and waits for it, within bounds.

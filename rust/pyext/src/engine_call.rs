@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A batch is handed over before the end of the loop's turn when it has grown this big.
 const BATCH: usize = 32 * 1024;
 
+/// A handler that goes on though its reader is full is stopped when so much has gathered.
+const FLOOD: usize = 64 * 1024 * 1024;
+
 /// Who takes the events.
 struct Receiver {
     on_events: OnEvents,
@@ -88,7 +91,8 @@ impl Sink {
     pub(crate) fn flush(&mut self) {
         self.dirty = false;
         if !self.buffer.is_empty() && !self.ended && !self.call.is_full() {
-            self.call.deliver(&self.buffer, false);
+            // Nobody there any more: the keeper has ended the call.
+            self.ended = !self.call.deliver(&self.buffer, false);
             self.buffer.clear();
         }
     }
@@ -101,6 +105,9 @@ impl Sink {
         let mut sink = slf.try_borrow_mut()?;
         if sink.ended {
             return Err(PyRuntimeError::new_err("the call has ended: nobody takes its events any more"));
+        }
+        if sink.buffer.len() > FLOOD {
+            return Err(PyRuntimeError::new_err("64 MiB of events wait for a reader that is full: await sink.drain()"));
         }
         json::write(event, &mut sink.buffer)?;
         sink.buffer.push(b'\n');

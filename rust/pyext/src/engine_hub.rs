@@ -100,10 +100,11 @@ impl Hub {
         engine::loop_began();
     }
 
-    /// The loop's thread has nothing more to do with Python.
+    /// The loop's thread has nothing more to do with Python; `reason` is what ended it, if that was not a stop.
     #[staticmethod]
-    fn over() {
-        engine::loop_over();
+    #[pyo3(signature = (reason=None))]
+    fn over(reason: Option<&str>) {
+        engine::loop_over(reason);
     }
 
     /// What the loop's selector watches.

@@ -29,6 +29,12 @@ pub(super) fn table(given: Option<&Path>) -> Result<&'static EngineApi> {
         unavailable(format!("{place} cannot be embedded: its library does not load ({error}); name another in OMNI_BRIDGE_PYTHON"))
     })?;
     let python = Python::of(opened, &place)?;
+    if loaded_elsewhere(&python) {
+        return Err(unavailable(format!(
+            "this process has loaded another libpython already, beside that of {place}: two do not go together; initialise \
+             that one before the first call, or name its interpreter in OMNI_BRIDGE_PYTHON"
+        )));
+    }
     let expected = format!("{}.{}.{}", interpreter.version.0, interpreter.version.1, interpreter.version.2);
     if !python.version().starts_with(&expected) {
         return Err(unavailable(format!(
@@ -73,6 +79,14 @@ fn present() -> Option<(Python, String)> {
     // about to import look its functions up there.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD) }.ok()?;
     running(library)
+}
+
+/// Whether extension modules would find another library's functions first: one that the host was linked with.
+fn loaded_elsewhere(python: &Python) -> bool {
+    type Function = unsafe extern "C" fn() -> c_int;
+    // SAFETY: only the address is looked at.
+    let first = unsafe { Library::this().get::<Function>(c"Py_IsInitialized") }.ok().map(|symbol| *symbol as usize);
+    first.is_some_and(|first| first != python.is_initialized as usize)
 }
 
 /// Imports the module and takes its table. Attaches for that time, whether or not the thread is attached already.

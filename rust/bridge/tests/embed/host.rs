@@ -16,6 +16,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> ExitCode {
         }
         "fork-after" => fork_after(),
         "fork-before" => fork_before(),
+        "present" => present(arguments),
         _ => exit(name),
     }
 }
@@ -75,6 +76,22 @@ fn exit(name: &str) -> ExitCode {
         "exit-panic" => {
             say_now();
             panic!("as asked")
+        }
+        "exit-on-the-loop" => {
+            /// Whoever is woken by the engine's thread runs on it for that moment, and may exit there.
+            struct Exit;
+            impl std::task::Wake for Exit {
+                fn wake(self: std::sync::Arc<Self>) {
+                    std::process::exit(7);
+                }
+            }
+            say_now();
+            let mut call = start(&engine, &json!({ "op": "echo", "data": 1, "chunks": 1_000_000_000u64, "yield_every": 3 }));
+            let waker = std::task::Waker::from(std::sync::Arc::new(Exit));
+            let mut batch = Vec::new();
+            while call.poll_batch(&mut std::task::Context::from_waker(&waker), &mut batch).is_ready() {}
+            reader.join().unwrap();
+            ExitCode::FAILURE
         }
         "exit-after-shutdown" => {
             assert!(engine.shutdown(crate::support::LONG));
@@ -157,6 +174,37 @@ fn fork_before() -> ExitCode {
     });
     assert_eq!(code, 5, "the child");
     echo();
+    ExitCode::SUCCESS
+}
+
+/// A host that has an interpreter of its own, opened privately, and connects from a thread that is attached or not.
+fn present(arguments: &[String]) -> ExitCode {
+    use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+    let interpreter = omni_bridge_py::embedded::Interpreter::find(None).unwrap();
+    // SAFETY: CPython's functions, with the types of its headers, called in the order that its manual asks for.
+    unsafe {
+        let library = Library::open(Some(interpreter.library().unwrap()), RTLD_NOW | RTLD_LOCAL).unwrap();
+        library.get::<unsafe extern "C" fn(i32)>(c"Py_InitializeEx").unwrap()(0);
+        let run = *library.get::<unsafe extern "C" fn(*const std::ffi::c_char) -> i32>(c"PyRun_SimpleString").unwrap();
+        assert_eq!(run(c"import sys; sys.host_was_here = True".as_ptr()), 0);
+        let save = *library.get::<unsafe extern "C" fn() -> *mut u8>(c"PyEval_SaveThread").unwrap();
+        let restore = *library.get::<unsafe extern "C" fn(*mut u8)>(c"PyEval_RestoreThread").unwrap();
+        let attached = arguments.first().is_some_and(|how| how == "attached");
+        let mut thread = save();
+        if attached {
+            restore(thread);
+        }
+        let engine = Embedded::connect(&EmbeddedConfig::default()).unwrap();
+        if attached {
+            thread = save();
+        }
+        assert_eq!(wait(engine.op("echo", json!({ "data": 1 }))).unwrap(), 1);
+        assert!(engine.shutdown(crate::support::LONG));
+        // Neither started anew nor ended.
+        restore(thread);
+        assert_eq!(run(c"import sys, omni_bridge; assert sys.host_was_here".as_ptr()), 0);
+        save();
+    }
     ExitCode::SUCCESS
 }
 

@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     ("the choice: OMNI_BRIDGE_PYTHON, VIRTUAL_ENV, python3 on the PATH", choice),
     ("the host's Python variables do not reach the embedded interpreter", isolated),
     (".pth files: plain lines are followed, code is not run; nor is sitecustomize", pth),
+    ("an interpreter that the process has already is used as it is", present),
     ("an interpreter that is missing or moved", missing),
     ("an interpreter that is too old, static, free-threaded or not CPython", unsuitable),
     ("an interpreter that does not answer", silent),
@@ -198,6 +199,15 @@ fn pth() {
     let found = Interpreter::find(Some(&venv)).unwrap().packages();
     assert!(found.contains(&folder.join("more")), "{found:?}");
     assert!(!found.iter().any(|path| path.ends_with("not/there")), "{found:?}");
+}
+
+fn present() {
+    for how in ["detached", "attached"] {
+        let mut command = host("present");
+        command.arg(how).env("OMNI_BRIDGE_PYTHON", own().program).env("PYTHONPATH", package_root());
+        let (output, _) = finish(command.spawn().unwrap(), LONG);
+        assert!(output.status.success(), "{how}: {}", told(&output));
+    }
 }
 
 fn missing() {

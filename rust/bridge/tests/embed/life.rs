@@ -110,6 +110,7 @@ fn exits() {
         ("exit-panic", 101),
         ("exit-after-shutdown", 7),
         ("exit-starting", 7),
+        ("exit-on-the-loop", 7),
     ] {
         for _ in 0..3 {
             let (output, took) = finish(in_the_middle(name), LONG);
