@@ -207,7 +207,7 @@ def test_a_thousand_races_between_the_answer_and_the_cancel():
                 assert await task == round_
         channel = _aio._channels[id(asyncio.get_running_loop())]()
         assert await _result(_native.op_call("echo", {"data": "alive"})) == "alive"
-        while channel.waiting or _native.engine_open_calls():
+        while channel.waiting or _native.engine_open_calls():  # noqa: ASYNC110 - neither has an event for it
             await asyncio.sleep(0)
 
     asyncio.run(main())
