@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from omni_bridge._endpoints import OWN_HOSTS, Guard, env_bases, secrets_of
+from omni_bridge._endpoints import OWN_HOSTS, Environment, Guard, current_environment
 from omni_bridge.testing import HttpServer
 
 CREDENTIAL = re.compile(
@@ -135,7 +135,7 @@ def test_no_canary_of_any_provider_arrives_at_a_foreign_host(key):
 
 
 def guard(provider, *, request=None, config=None, environment=None):
-    return Guard(provider, request or {}, config or {}, environment or {})
+    return Guard(provider, request or {}, config or {}, Environment(environment or {}))
 
 
 @pytest.mark.parametrize(
@@ -196,9 +196,16 @@ def test_what_identifies_the_account_is_left_out_of_a_foreign_call():
 
 def test_names_and_bases_of_the_environment():
     environment = {"OPENAI_API_KEY": "k" * 10, "HOME": "/root", "VERTEXAI_API_BASE": "https://v.example", "CI_URL": "https://c"}
-    assert list(secrets_of(environment).values()) == ["OPENAI_API_KEY"]
-    assert env_bases("vertex_ai", environment) == ["https://v.example"]
-    assert env_bases("openai", environment) == []
+    known = Environment(environment)
+    assert known.secrets == {"k" * 10: "OPENAI_API_KEY"}
+    assert known.bases_of("vertex_ai") == ["https://v.example"]
+    assert known.bases_of("openai") == []
+
+
+def test_a_change_of_the_environment_is_seen(monkeypatch):
+    assert "fresh-secret-1" not in current_environment().secrets
+    monkeypatch.setenv("SOME_API_KEY", "fresh-secret-1")
+    assert current_environment().secrets["fresh-secret-1"] == "SOME_API_KEY"
 
 
 def test_own_hosts_are_hosts():

@@ -123,6 +123,15 @@ def _mend(litellm: Any, http: Any) -> None:
 
     utils._dispatch_success_logging = dispatch_success_logging
 
+    metadata = utils.update_response_metadata
+
+    def update_response_metadata(*args: Any, **kwargs: Any) -> None:
+        # Prices and timings for those callbacks; we work the price out once, from the usage that we read.
+        if http.CURRENT.get() is None:
+            metadata(*args, **kwargs)
+
+    utils.update_response_metadata = update_response_metadata
+
     blocked = url_utils._is_blocked_ip
 
     def is_blocked_ip(address: str) -> bool:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
 import secrets
 import socket
 from typing import Any, Protocol
 
 from . import _litellm_http as http
-from ._endpoints import PLACEHOLDER, Guard, refusal, secrets_of
+from ._endpoints import PLACEHOLDER, Guard, current_environment, refusal
 from ._litellm_errors import BY_STATUS, build, by_class, chain, classify
 from ._litellm_errors import request_id as header_request_id
 from ._translate import (
@@ -180,7 +179,7 @@ class Call:
     def _before(self, request: Any) -> Any:
         url = str(request.url)
         if self._guard is None:
-            self._guard = Guard(self.provider, self.request, self.config, os.environ)
+            self._guard = Guard(self.provider, self.request, self.config, current_environment())
         guard = self._guard
         if not guard.trusted(url):
             problem, drop = guard.verdict(url, request.headers.multi_items(), _content(request))
@@ -349,7 +348,7 @@ class Call:
 
     def _secrets(self) -> list[str]:
         given = [self.request.get("api_key"), *(self.request.get("headers") or {}).values()]
-        return [value for value in given if isinstance(value, str) and value] + list(secrets_of(os.environ))
+        return [value for value in given if isinstance(value, str) and value] + list(current_environment().secrets)
 
     def _prompts(self) -> list[str]:
         texts: list[str] = []
