@@ -14,7 +14,9 @@ from omni_bridge.testing import DemoServer
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$\n*(?:<!-- \w+:end -->\n*)?(?:^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^```(\w+)\n(.*?)^```$\n*(?:<!-- \w+:end -->\n*)?(?:^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
 
 
 def block(language: str) -> tuple[str, str]:

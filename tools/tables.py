@@ -1,7 +1,9 @@
-"""Puts the measured numbers into the pages, between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
+"""Puts what stands elsewhere into the pages, between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
 
-python tools/tables.py --check    the pages say what benches/results say
-python tools/tables.py --write    writes them anew
+Measured numbers come from benches/results, the example programs from examples/.
+
+    python tools/tables.py --check    the pages say what their sources say
+    python tools/tables.py --write    writes them anew
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ def main() -> int:
             stale += 1
             sys.stdout.writelines(
                 difflib.unified_diff(
-                    old.splitlines(keepends=True), new.splitlines(keepends=True), name, "as measured"
+                    old.splitlines(keepends=True), new.splitlines(keepends=True), name, "as it should be"
                 )
             )
     if stale:

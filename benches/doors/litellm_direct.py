@@ -25,7 +25,7 @@ class Direct:
         return reply.choices[0].message.content
 
     async def texts(self, base: str, user: str | None) -> AsyncIterator[str]:
-        more = {} if user is None else {"user": user}
+        more: dict[str, Any] = {} if user is None else {"user": user}
         chunks: Any = await litellm.acompletion(
             **request(base), **more, stream=True, stream_options={"include_usage": True}
         )

@@ -16,7 +16,7 @@ class Door:
         return reply.content
 
     async def texts(self, base: str, user: str | None) -> AsyncIterator[str]:
-        more = {} if user is None else {"user": user}
+        more: dict[str, Any] = {} if user is None else {"user": user}
         async with omni_bridge.stream(**request(base), **more) as events:
             async for event in events:
                 if event.type == "text_delta":

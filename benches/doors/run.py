@@ -132,19 +132,25 @@ class Bench:
     # ------------------------------------------------------------------------------------------ phases
 
     def hop(self) -> None:
-        """Rust → Python loop → Rust, beside a round trip to a FastAPI bridge; nothing else is done."""
+        """Rust → Python loop → Rust, beside a round trip over HTTP; nothing else is done.
+
+        Over HTTP twice: to a bare FastAPI that echoes, the least that such a bridge can cost (the bars are
+        against this one), and to our own service.
+        """
         for at_once, n, turns in ((1, 25, 60), (8, 400, 15), (50, 1000, 15)):
             sums = self.compare(
                 self.hop_sides, self.turns(turns), do="echo", n=n, at_once=at_once, data={"text": "x" * 200}
             )
-            ours, http = sums["embedded"], sums["fastapi"]
-            tail = "" if at_once == 1 else f".{at_once}"
-            name = f"hop.embedded_vs_http_fastapi{tail}"
-            self.out.add(f"{name}.p50", percentile(ours.us, 0.5), "µs", percentile(http.us, 0.5))
-            self.out.add(f"{name}.p99", percentile(ours.us, 0.99), "µs", percentile(http.us, 0.99))
-            if at_once == 50:
-                self.out.add("hop.embedded_vs_http_fastapi.rate", ours.rate, "calls/s", http.rate)
-            self.out.add(f"{name}.cpu", ours.cpu_us / ours.calls, "µs", http.cpu_us / http.calls)
+            ours = sums["embedded"]
+            for other in ("fastapi", "omni_serve"):
+                http = sums[other]
+                title = f"hop.embedded_vs_{'http_fastapi' if other == 'fastapi' else other}"
+                name = title if at_once == 1 else f"{title}.{at_once}"
+                self.out.add(f"{name}.p50", percentile(ours.us, 0.5), "µs", percentile(http.us, 0.5))
+                self.out.add(f"{name}.p99", percentile(ours.us, 0.99), "µs", percentile(http.us, 0.99))
+                if at_once == 50:
+                    self.out.add(f"{title}.rate", ours.rate, "calls/s", http.rate)
+                self.out.add(f"{name}.cpu", ours.cpu_us / ours.calls, "µs", http.cpu_us / http.calls)
 
     def crossing(self) -> None:
         """One more event from the Python loop into Rust: long minus short answers of the echo op."""
@@ -320,15 +326,23 @@ def everything(scale: float, wanted: set[str]) -> Iterator[Bench]:
         rust = start("rust", RUST, "embedded")
         sides = {"rust": Contender(rust, [rust.pid])}
         hop = {"embedded": Contender(rust, [rust.pid])}
+
+        def serve(*more: str) -> Process:
+            argv = ["-m", "omni_bridge", "serve", "--port", "0", "--json", "--quiet", *more]
+            return start("omni serve", python, *argv)
+
         if wanted & {"hop"}:
             fastapi = start("FastAPI echo", python, HERE / "fastapi_echo.py")
             echo = start("FastAPI client", RUST, "echo", f"http://127.0.0.1:{fastapi.hello['port']}/echo")
             hop["fastapi"] = Contender(echo, [echo.pid, fastapi.pid])
+            service = serve("--echo")
+            asker = start("omni serve's client", RUST, "echo", f"{service.hello['url']}/echo")
+            hop["omni_serve"] = Contender(asker, [asker.pid, service.pid])
         if wanted & {"calls", "streams", "chunks", "memory", "cancel"}:
             direct = start("litellm", python, HERE / "litellm_direct.py")
             ours = start("python", python, HERE / "python_side.py")
-            server = start("omni serve", python, HERE / "serve_bridge.py")
-            http = start("http", RUST, "bridge", f"http://127.0.0.1:{server.hello['port']}")
+            server = serve("--allow-endpoints")
+            http = start("http", RUST, "bridge", server.hello["url"])
             sides = {
                 "litellm": Contender(direct, [direct.pid]),
                 **sides,
