@@ -49,7 +49,7 @@ FORBIDDEN: list[tuple[str, re.Pattern[str], str]] = [
                     r"\bAIza[0-9A-Za-z_-]{35}",
                     r"\bgsk_[A-Za-z0-9]{40,}",
                     r"\bxai-[A-Za-z0-9]{40,}",
-                    r"\bAKIA[0-9A-Z]{16}\b",
+                    r"\bAKIA(?!\w*EXAMPLE)[0-9A-Z]{16}\b",
                     r"\bgh[pousr]_[A-Za-z0-9]{36}",
                     "-----BEGIN " + r"(?:RSA |EC |OPENSSH )?PRIVATE KEY-----",
                 ]
