@@ -2,249 +2,238 @@
 
 use crate::reply::{Engine, FinishReason, Reply, Usage};
 use crate::{Error, Object};
-use serde::de::{self, Deserializer};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::fmt;
 
-/// One typed fact of a stream. `index` counts the parts of the message, tool calls included.
-/// The last event is exactly one of `done`, `error` and `cancelled`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-#[allow(
-    missing_docs,
-    reason = "the fields are the contract's words; each variant says what it means"
-)]
-pub enum Event {
-    /// The provider has begun to answer.
-    Start {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        request_id: Option<String>,
-        model: String,
-        provider: String,
-        engine: Engine,
-    },
-    /// A text part begins.
-    TextStart { index: u32 },
-    /// More of the text.
-    TextDelta { index: u32, text: String },
-    /// The text part is whole.
-    TextEnd {
-        index: u32,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        annotations: Option<Vec<Value>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signature: Option<String>,
-    },
-    /// More of the refusal.
-    RefusalDelta { text: String },
-    /// A reasoning part begins.
-    ReasoningStart {
-        index: u32,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<String>,
-    },
-    /// More of the reasoning.
-    ReasoningDelta { index: u32, text: String },
-    /// The reasoning part is whole.
-    ReasoningEnd {
-        index: u32,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signature: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        encrypted: Option<String>,
-    },
-    /// The model begins to ask for a tool.
-    ToolCallStart {
-        index: u32,
-        id: String,
-        name: String,
-        /// "custom" for a custom tool; absent for a function.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        kind: Option<String>,
-    },
-    /// More of the arguments, as the text received.
-    ToolCallDelta { index: u32, arguments: String },
-    /// The call is whole.
-    ToolCallEnd {
-        index: u32,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signature: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        extra: Option<Object>,
-    },
-    /// A picture or sound that the model made begins.
-    MediaStart { index: u32, mime: String },
-    /// More of it.
-    MediaDelta { index: u32, base64: String },
-    /// It is whole.
-    MediaEnd {
-        index: u32,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signature: Option<String>,
-    },
-    /// What only this provider understands; kept in place in the message.
-    ProviderPart {
-        index: u32,
-        provider: String,
-        kind: String,
-        data: Value,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signature: Option<String>,
-    },
-    /// Another model goes on; the parts named in `discarded` do not count any more.
-    Fallback {
-        from: String,
-        to: String,
-        error: Error,
-        discarded: Vec<u32>,
-    },
-    /// What the call has consumed so far; the last one counts.
-    Usage { usage: Usage },
-    /// The whole answer.
-    Done { reply: Box<Reply> },
-    /// The call failed; `reply` holds what had come.
-    Error { error: Error, reply: Box<Reply> },
-    /// The caller cancelled; `reply` holds what had come, `closed_ms` how long the socket took to close.
-    Cancelled {
-        reply: Box<Reply>,
-        closed_ms: Option<u64>,
-    },
+/// Writes the enum twice: as users see it, which serde writes with its `type` inside, and as serde reads it fastest,
+/// with the type outside. What serde derives to read a type inside buffers every value first.
+macro_rules! events {
+    ($(#[$meta:meta])* pub enum Event { $($body:tt)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(tag = "type", rename_all = "snake_case")]
+        pub enum Event { $($body)* }
+
+        #[derive(Deserialize)]
+        #[serde(remote = "Event", rename_all = "snake_case")]
+        #[allow(dead_code, reason = "serde reads it and makes an Event of it at once")]
+        enum Outside { $($body)* }
+    };
 }
 
-/// An event as its text may come: the union of all fields, each read straight into its type. What serde derives for
-/// a tagged enum buffers every value first, which costs four times as much for a delta.
-#[derive(Deserialize)]
-struct Flat<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    index: Option<u32>,
-    text: Option<String>,
-    id: Option<String>,
-    request_id: Option<String>,
-    model: Option<String>,
-    provider: Option<String>,
-    engine: Option<Engine>,
-    annotations: Option<Vec<Value>>,
-    signature: Option<String>,
-    encrypted: Option<String>,
-    name: Option<String>,
-    #[serde(rename = "kind")]
-    of: Option<String>,
-    arguments: Option<String>,
-    extra: Option<Object>,
-    mime: Option<String>,
-    base64: Option<String>,
-    #[serde(default)]
-    data: Value,
-    from: Option<String>,
-    to: Option<String>,
-    discarded: Option<Vec<u32>>,
-    usage: Option<Usage>,
-    error: Option<Error>,
-    reply: Option<Box<Reply>>,
-    closed_ms: Option<u64>,
+events! {
+    /// One typed fact of a stream. `index` counts the parts of the message, tool calls included.
+    /// The last event is exactly one of `done`, `error` and `cancelled`.
+    #[allow(
+        missing_docs,
+        reason = "the fields are the contract's words; each variant says what it means"
+    )]
+    pub enum Event {
+        /// The provider has begun to answer.
+        Start {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            id: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            request_id: Option<String>,
+            model: String,
+            provider: String,
+            engine: Engine,
+        },
+        /// A text part begins.
+        TextStart { index: u32 },
+        /// More of the text.
+        TextDelta { index: u32, text: String },
+        /// The text part is whole.
+        TextEnd {
+            index: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            annotations: Option<Vec<Value>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            signature: Option<String>,
+        },
+        /// More of the refusal.
+        RefusalDelta { text: String },
+        /// A reasoning part begins.
+        ReasoningStart {
+            index: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            id: Option<String>,
+        },
+        /// More of the reasoning.
+        ReasoningDelta { index: u32, text: String },
+        /// The reasoning part is whole.
+        ReasoningEnd {
+            index: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            signature: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            encrypted: Option<String>,
+        },
+        /// The model begins to ask for a tool.
+        ToolCallStart {
+            index: u32,
+            id: String,
+            name: String,
+            /// "custom" for a custom tool; absent for a function.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            kind: Option<String>,
+        },
+        /// More of the arguments, as the text received.
+        ToolCallDelta { index: u32, arguments: String },
+        /// The call is whole.
+        ToolCallEnd {
+            index: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            signature: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            extra: Option<Object>,
+        },
+        /// A picture or sound that the model made begins.
+        MediaStart { index: u32, mime: String },
+        /// More of it.
+        MediaDelta { index: u32, base64: String },
+        /// It is whole.
+        MediaEnd {
+            index: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            signature: Option<String>,
+        },
+        /// What only this provider understands; kept in place in the message.
+        ProviderPart {
+            index: u32,
+            provider: String,
+            kind: String,
+            data: Value,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            signature: Option<String>,
+        },
+        /// Another model goes on; the parts named in `discarded` do not count any more.
+        Fallback {
+            from: String,
+            to: String,
+            error: Error,
+            #[serde(default)]
+            discarded: Vec<u32>,
+        },
+        /// What the call has consumed so far; the last one counts.
+        Usage { usage: Usage },
+        /// The whole answer.
+        Done { reply: Box<Reply> },
+        /// The call failed; `reply` holds what had come.
+        Error { error: Error, reply: Box<Reply> },
+        /// The caller cancelled; `reply` holds what had come, `closed_ms` how long the socket took to close.
+        Cancelled {
+            reply: Box<Reply>,
+            closed_ms: Option<u64>,
+        },
+    }
 }
 
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        fn need<T, E: de::Error>(value: Option<T>, key: &'static str) -> Result<T, E> {
-            value.ok_or_else(|| E::missing_field(key))
+        struct AnyEvent;
+        impl<'de> Visitor<'de> for AnyEvent {
+            type Value = Event;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an event: an object with a \"type\"")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
+                match map.next_key::<Word<'de>>()? {
+                    // So every door of ours writes it: the rest is read straight into its fields.
+                    Some(Word(key)) if key == "type" => {
+                        let Word(kind) = map.next_value()?;
+                        Outside::deserialize(Typed {
+                            kind,
+                            rest: MapAccessDeserializer::new(map),
+                        })
+                    }
+                    Some(Word(key)) => {
+                        let mut object = Object::new();
+                        object.insert(key.into_owned(), map.next_value()?);
+                        object.extend(Object::deserialize(MapAccessDeserializer::new(map))?);
+                        let Some(Value::String(kind)) = object.shift_remove("type") else {
+                            return Err(de::Error::missing_field("type"));
+                        };
+                        let rest = Value::Object(object);
+                        Outside::deserialize(Typed {
+                            kind: Cow::Owned(kind),
+                            rest,
+                        })
+                        .map_err(de::Error::custom)
+                    }
+                    None => Err(de::Error::missing_field("type")),
+                }
+            }
         }
-        let flat = Flat::deserialize(deserializer)?;
-        let index = || need(flat.index, "index");
-        Ok(match flat.kind.as_ref() {
-            "start" => Event::Start {
-                id: flat.id,
-                request_id: flat.request_id,
-                model: need(flat.model, "model")?,
-                provider: need(flat.provider, "provider")?,
-                engine: need(flat.engine, "engine")?,
-            },
-            "text_start" => Event::TextStart { index: index()? },
-            "text_delta" => Event::TextDelta {
-                index: index()?,
-                text: need(flat.text, "text")?,
-            },
-            "text_end" => Event::TextEnd {
-                index: index()?,
-                annotations: flat.annotations,
-                signature: flat.signature,
-            },
-            "refusal_delta" => Event::RefusalDelta {
-                text: need(flat.text, "text")?,
-            },
-            "reasoning_start" => Event::ReasoningStart {
-                index: index()?,
-                id: flat.id,
-            },
-            "reasoning_delta" => Event::ReasoningDelta {
-                index: index()?,
-                text: need(flat.text, "text")?,
-            },
-            "reasoning_end" => Event::ReasoningEnd {
-                index: index()?,
-                signature: flat.signature,
-                encrypted: flat.encrypted,
-            },
-            "tool_call_start" => Event::ToolCallStart {
-                index: index()?,
-                id: need(flat.id, "id")?,
-                name: need(flat.name, "name")?,
-                kind: flat.of,
-            },
-            "tool_call_delta" => Event::ToolCallDelta {
-                index: index()?,
-                arguments: need(flat.arguments, "arguments")?,
-            },
-            "tool_call_end" => Event::ToolCallEnd {
-                index: index()?,
-                signature: flat.signature,
-                extra: flat.extra,
-            },
-            "media_start" => Event::MediaStart {
-                index: index()?,
-                mime: need(flat.mime, "mime")?,
-            },
-            "media_delta" => Event::MediaDelta {
-                index: index()?,
-                base64: need(flat.base64, "base64")?,
-            },
-            "media_end" => Event::MediaEnd {
-                index: index()?,
-                signature: flat.signature,
-            },
-            "provider_part" => Event::ProviderPart {
-                index: index()?,
-                provider: need(flat.provider, "provider")?,
-                kind: need(flat.of, "kind")?,
-                data: flat.data,
-                signature: flat.signature,
-            },
-            "fallback" => Event::Fallback {
-                from: need(flat.from, "from")?,
-                to: need(flat.to, "to")?,
-                error: need(flat.error, "error")?,
-                discarded: flat.discarded.unwrap_or_default(),
-            },
-            "usage" => Event::Usage {
-                usage: need(flat.usage, "usage")?,
-            },
-            "done" => Event::Done {
-                reply: need(flat.reply, "reply")?,
-            },
-            "error" => Event::Error {
-                error: need(flat.error, "error")?,
-                reply: need(flat.reply, "reply")?,
-            },
-            "cancelled" => Event::Cancelled {
-                reply: need(flat.reply, "reply")?,
-                closed_ms: flat.closed_ms,
-            },
-            _ => return Err(de::Error::unknown_variant(&flat.kind, Event::TYPES)),
-        })
+        deserializer.deserialize_map(AnyEvent)
+    }
+}
+
+/// A text that is borrowed where that can be; a plain `Cow` is always copied.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Word<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A type and its fields, as serde wants an enum whose type stands outside.
+struct Typed<'de, D> {
+    kind: Cow<'de, str>,
+    rest: D,
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Typed<'de, D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        visitor.visit_enum(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de, D: Deserializer<'de>> EnumAccess<'de> for Typed<'de, D> {
+    type Error = D::Error;
+    type Variant = Fields<D>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Fields<D>), D::Error> {
+        let kind = seed.deserialize(self.kind.into_deserializer())?;
+        Ok((kind, Fields(self.rest)))
+    }
+}
+
+/// The fields of an event; every event has some, if only its index.
+struct Fields<D>(D);
+
+impl<'de, D: Deserializer<'de>> VariantAccess<'de> for Fields<D> {
+    type Error = D::Error;
+
+    fn unit_variant(self) -> Result<(), D::Error> {
+        de::IgnoredAny::deserialize(self.0).map(drop)
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, D::Error> {
+        seed.deserialize(self.0)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_tuple(len, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_struct("Event", fields, visitor)
     }
 }
 
@@ -494,6 +483,26 @@ mod tests {
         }
         assert!(serde_json::from_value::<Event>(json!({"type": "text_delta", "text": "x"})).is_err());
         assert!(serde_json::from_value::<Event>(json!({"type": "novel"})).is_err());
+        assert!(serde_json::from_str::<Event>("[]").is_err() && serde_json::from_str::<Event>("{}").is_err());
+    }
+
+    #[test]
+    fn the_type_may_stand_anywhere_and_unknown_keys_are_ignored() {
+        let first = r#"{"type": "text_delta", "index": 1, "novel": [2], "text": "x"}"#;
+        let last = r#"{"novel": {"a": 1}, "index": 1, "text": "x", "type": "text_delta"}"#;
+        for text in [first, last] {
+            let want = Event::TextDelta {
+                index: 1,
+                text: "x".into(),
+            };
+            assert_eq!(serde_json::from_str::<Event>(text).unwrap(), want);
+        }
+        assert!(serde_json::from_str::<Event>(r#"{"index": 1, "text": "x"}"#).is_err());
+        let escaped = r#"{"\u0074ype": "text_st\u0061rt", "index": 1}"#;
+        assert_eq!(
+            serde_json::from_str::<Event>(escaped).unwrap(),
+            Event::TextStart { index: 1 }
+        );
     }
 
     #[test]
