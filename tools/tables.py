@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benches/doors"))
@@ -20,7 +22,8 @@ sys.path.insert(0, str(ROOT / "benches/doors"))
 from _records import BARS, Record, markdown, read  # noqa: E402  # the path above comes first
 
 RESULTS = ROOT / "benches/results"
-PAGES = ["README.md", "docs/reference/benchmarks.md"]
+PAGES = ["README.md", "docs/reference/benchmarks.md", "docs/reference/replay.md"]
+FEW = 50  # a provider with fewer recordings gets no row of its own in README.md
 
 
 def doors() -> list[Record]:
@@ -41,8 +44,38 @@ def soak() -> str:
     return markdown(read(RESULTS / "soak.json"))
 
 
+def replayed() -> Any:
+    """What the last `make replay --update` counted; tests hold it from falling."""
+    return json.loads((ROOT / "tests/replay/expected.json").read_text())
+
+
 def replay() -> str:
-    return (RESULTS / "replay.md").read_text().strip()
+    """A row a provider; those with few recordings together."""
+    sums: dict[str, list[int]] = {}
+    for row in replayed()["rows"]:
+        sums.setdefault(row["provider"], [0, 0])[0] += row["sent"]
+        sums[row["provider"]][1] += row["equal"]
+    few = [name for name, (sent, _) in sums.items() if sent < FEW]
+    many = sorted((name for name in sums if name not in few), key=lambda name: -sums[name][0])
+    lines = ["| provider | sent | equal | |", "|---|--:|--:|--:|"]
+    lines += [counted(name, *sums[name]) for name in many]
+    lines.append(counted(f"{len(few)} others", sum(sums[n][0] for n in few), sum(sums[n][1] for n in few)))
+    lines.append(counted("**all**", sum(s for s, _ in sums.values()), sum(e for _, e in sums.values())))
+    return "\n".join(lines)
+
+
+def counted(name: str, sent: int, equal: int) -> str:
+    share = f"{100 * equal / sent:.2f} %" if sent else ""
+    return f"| {name} | {sent:,} | {equal:,} | {share} |"
+
+
+def replay_all() -> str:
+    """A row an endpoint, with what was not sent and why."""
+    lines = ["| provider | endpoint | sent | equal | not applicable |", "|---|---|--:|--:|---|"]
+    for row in replayed()["rows"]:
+        why = "; ".join(f"{reason}: {count}" for reason, count in row["not_applicable"].items())
+        lines.append(f"| {row['provider']} | {row['endpoint']} | {row['sent']} | {row['equal']} | {why} |")
+    return "\n".join(lines)
 
 
 def program(language: str, path: str) -> str:
@@ -54,6 +87,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "bench": everything,
     "soak": soak,
     "replay": replay,
+    "replay-all": replay_all,
     "rust": lambda: program("rust", "examples/rust_host/src/main.rs"),
     "c": lambda: program("c", "examples/c/chat.c"),
 }
