@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,11 +15,19 @@ ROOT = Path(__file__).resolve().parent.parent
 VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
 
 
-def run(release_dir: Path, argv: list[str | Path], code: int = 0) -> str:
+def interpreters() -> list[str]:
+    """This one, and the others of this machine that are new enough; CI has at least this one."""
+    beside = Path(sys.base_prefix).parent.glob("3.1[0-9]*/bin/python3")  # version managers keep them so
+    on_path = [shutil.which(f"python3.{minor}") for minor in range(10, 16)]
+    found = {Path(python).resolve() for python in [*beside, *on_path] if python}
+    return [sys.executable, *sorted(map(str, found - {Path(sys.executable).resolve()}))]
+
+
+def run(release_dir: Path, argv: list[str | Path], code: int = 0, python: str = sys.executable) -> str:
     library = release_dir / "libomni_bridge.so"
     assert library.is_file(), f"{library} is missing; build it with: make build"
     done = subprocess.run(
-        [sys.executable, *argv],
+        [python, *argv],
         env={**os.environ, "OMNI_LIBRARY": str(library)},
         capture_output=True,
         text=True,
@@ -43,6 +52,12 @@ def test_every_golden_document_comes_back_equal(release_dir: Path) -> None:
 )
 def test_a_python_program(release_dir: Path, case: str, protects: str) -> None:
     assert run(release_dir, [ROOT / "tests/c/host.py", case]) == "well\n", protects
+
+
+@pytest.mark.parametrize("python", interpreters())
+def test_a_wait_lets_go_of_the_lock_of_every_interpreter(release_dir: Path, python: str) -> None:
+    """How a thread is known to hold it differs between the versions of CPython."""
+    assert run(release_dir, [ROOT / "tests/c/attached.py"], python=python) == "well\n"
 
 
 def test_a_python_program_exits_in_the_middle_of_a_stream(release_dir: Path) -> None:
