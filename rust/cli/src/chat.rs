@@ -73,10 +73,10 @@ impl Printer {
         loop {
             // What is there is printed together; what must be waited for is waited for with everything printed.
             let mut event = stream.next().now_or_never();
+            if (event.is_none() || self.output.is_full()) && self.output.flush()? == Reader::Gone {
+                return Ok(DONE);
+            }
             if event.is_none() {
-                if self.output.flush()? == Reader::Gone {
-                    return Ok(DONE);
-                }
                 event = Some(stream.next().await);
             }
             let Some(event) = event.flatten() else {

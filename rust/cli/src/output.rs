@@ -4,6 +4,9 @@ use crate::exit::Failure;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
+/// What a pipe takes at once on Linux.
+const FULL: usize = 64 * 1024;
+
 /// Standard output, buffered until [`flush`](Output::flush).
 pub(crate) struct Output {
     buffer: Vec<u8>,
@@ -24,6 +27,11 @@ impl Output {
             buffer: Vec::new(),
             terminal: io::stdout().is_terminal(),
         }
+    }
+
+    /// Whether so much waits that it should be written before there is more.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.buffer.len() >= FULL
     }
 
     /// Adds text of a model. A terminal gets it without control characters: what a model writes must not move the

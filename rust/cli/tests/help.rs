@@ -5,15 +5,25 @@ use std::process::Command;
 
 /// Runs `omni` with `words`, without the variables that it reads.
 fn omni(words: &[&str]) -> (String, String, i32) {
-    let output = Command::new(env!("CARGO_BIN_EXE_omni")).args(words).env_clear().output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_omni"))
+        .args(words)
+        .env_clear()
+        .output()
+        .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+    (
+        text(output.stdout),
+        text(output.stderr),
+        output.status.code().unwrap(),
+    )
 }
 
 fn same(name: &str, words: &[&str]) {
     let (help, _, code) = omni(words);
     assert_eq!(code, 0);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/help")
+        .join(name);
     if std::env::var_os("OMNI_UPDATE").is_some() {
         std::fs::write(&path, &help).unwrap();
     }
@@ -41,7 +51,12 @@ fn the_exit_codes_in_the_help_are_those_of_the_errors() {
         // Ctrl-C has a code of its own, which shells know.
         if *code != omni_core::Code::Cancelled {
             let number = omni_cli::exit_code(*code).to_string();
-            assert!(words.windows(2).any(|pair| pair == [number.as_str(), code.name()]), "{number} {code} is not in the help");
+            assert!(
+                words
+                    .windows(2)
+                    .any(|pair| pair == [number.as_str(), code.name()]),
+                "{number} {code} is not in the help"
+            );
         }
     }
 }
@@ -49,7 +64,18 @@ fn the_exit_codes_in_the_help_are_those_of_the_errors() {
 #[test]
 fn version_names_the_contract() {
     let (version, _, code) = omni(&["--version"]);
-    assert_eq!((version.trim(), code), (format!("omni {} (contract {})", env!("CARGO_PKG_VERSION"), omni_core::CONTRACT).as_str(), 0));
+    assert_eq!(
+        (version.trim(), code),
+        (
+            format!(
+                "omni {} (contract {})",
+                env!("CARGO_PKG_VERSION"),
+                omni_core::CONTRACT
+            )
+            .as_str(),
+            0
+        )
+    );
 }
 
 #[test]
@@ -60,5 +86,8 @@ fn a_slip_is_answered_with_what_was_meant_and_code_2() {
     let (_, error, code) = omni(&["chat", "--modle", "x"]);
     assert!(error.contains("'--model'") && code == 2, "{error}");
     let (out, error, code) = omni(&[]);
-    assert!(out.is_empty() && error.contains("Usage: omni") && code == 2, "{error}");
+    assert!(
+        out.is_empty() && error.contains("Usage: omni") && code == 2,
+        "{error}"
+    );
 }
