@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -65,13 +66,14 @@ def _load() -> Any:
     os.environ.update(_SETTINGS)
     with mute_this_thread():  # it prints advice at import; the program's own output goes on
         import litellm
-        from litellm.llms.custom_httpx import aiohttp_transport, http_handler
-
         import litellm.main
+        from litellm.llms.custom_httpx import aiohttp_transport, http_handler
 
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         # It writes warnings, with pieces of requests in them, to the host's terminal.
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # Its models warn on their way out of pydantic whenever a provider sends more than they foresaw.
+    warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
     litellm.suppress_debug_info = True
     litellm.set_verbose = False
     litellm.telemetry = False
@@ -266,10 +268,21 @@ async def model_info(doc: dict[str, Any], sink: Sink) -> None:
     provider = model.split("/", 1)[0] if "/" in model else None
     for key in (model, plain, plain.removeprefix("responses/")):
         entry = litellm.model_cost.get(key)
-        if entry is not None and (key == model or provider is None or entry.get("litellm_provider") == provider):
-            _result(sink, {**_model_entry(key, entry), "id": model, "provider": provider or entry.get("litellm_provider")})
+        if entry is not None and (
+            key == model or provider is None or entry.get("litellm_provider") == provider
+        ):
+            _result(
+                sink,
+                {
+                    **_model_entry(key, entry),
+                    "id": model,
+                    "provider": provider or entry.get("litellm_provider"),
+                },
+            )
             return
-    raise NotFoundError(f"LiteLLM's catalogue has no model {model[:100]!r}; it may work all the same", model=model)
+    raise NotFoundError(
+        f"LiteLLM's catalogue has no model {model[:100]!r}; it may work all the same", model=model
+    )
 
 
 async def count_tokens(doc: dict[str, Any], sink: Sink) -> None:
@@ -287,7 +300,9 @@ async def count_tokens(doc: dict[str, Any], sink: Sink) -> None:
             use_default_image_token_count=True,  # a picture is not fetched only to be counted
         )
 
-    _result(sink, {"input_tokens": await asyncio.get_running_loop().run_in_executor(None, count), "exact": False})
+    _result(
+        sink, {"input_tokens": await asyncio.get_running_loop().run_in_executor(None, count), "exact": False}
+    )
 
 
 async def doctor(doc: dict[str, Any], sink: Sink) -> None:
@@ -303,7 +318,9 @@ async def doctor(doc: dict[str, Any], sink: Sink) -> None:
             "python": platform.python_version(),
             "interpreter": sys.executable,
             "providers": len(litellm.provider_list),
-            "keys": sorted(name for name, value in os.environ.items() if value and CREDENTIAL_NAME.search(name)),
+            "keys": sorted(
+                name for name, value in os.environ.items() if value and CREDENTIAL_NAME.search(name)
+            ),
             "mcp": _version("mcp"),
         },
     )

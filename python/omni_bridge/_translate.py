@@ -17,8 +17,9 @@ from ._translate_gemini import GenerateDecoder
 from ._translate_mend import Mender
 from ._translate_openai import ChatDecoder
 from ._translate_others import CohereDecoder, OllamaDecoder
-from ._translate_parts import Decoder, Sse, WireError, loads
+from ._translate_parts import Decoder, Sse, WireError, as_dict, loads
 from ._translate_responses import ResponsesDecoder
+from .errors import UnsupportedError
 
 _SAME = (
     "temperature",
@@ -82,7 +83,9 @@ _OTHER_PROTOCOLS = frozenset(
     }
 )
 _USUAL = frozenset({"temperature", "top_p", "max_tokens", "stop"})
-_HINTS = frozenset({"user", "seed", "service_tier", "parallel_tool_calls", "frequency_penalty", "presence_penalty"})
+_HINTS = frozenset(
+    {"user", "seed", "service_tier", "parallel_tool_calls", "frequency_penalty", "presence_penalty"}
+)
 """What a provider without such a field may do without: an answer without it is still the answer that was asked for."""
 
 
@@ -105,6 +108,7 @@ def request_kwargs(
     for key in asked:
         kwargs[key] = request[key]
     tools = mender.function_tools()
+    _check_tools(mender, markers=markers)
     if tools:
         kwargs["tools"] = tools
     else:
@@ -136,6 +140,23 @@ def request_kwargs(
     if not markers and mender.options:  # a signed body: LiteLLM puts unknown arguments into it itself
         kwargs.update({key: value for key, value in mender.options.items() if key not in kwargs})
     return kwargs
+
+
+def _check_tools(mender: Mender, *, markers: bool) -> None:
+    """Refuse a tool that would silently be missing from the call."""
+    for _, tool in mender.tools:
+        if tool.get("type") == "custom" and not mender.speaks_chat:
+            name = as_dict(tool.get("custom")).get("name")
+            raise UnsupportedError(
+                f"{mender.provider} has no custom tools: offer {name!r} as a function",
+                provider=mender.provider,
+            )
+        if tool.get("type") == "provider" and tool.get("provider") == mender.provider and not markers:
+            raise UnsupportedError(
+                f"server-side tools of {mender.provider} cannot be asked for through LiteLLM: it signs the body that it "
+                f"wrote itself",
+                provider=mender.provider,
+            )
 
 
 def remote_images(request: dict[str, Any]) -> set[tuple[str, int]]:

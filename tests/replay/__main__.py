@@ -21,14 +21,20 @@ EXPECTED = Path(__file__).with_name("expected.json")
 
 
 def table(report: Report) -> str:
-    lines = [f"{'provider':40} {'endpoint':32} {'sent':>6} {'equal':>6} {'diff':>5} {'n/a':>5}  why not applicable"]
+    lines = [
+        f"{'provider':40} {'endpoint':32} {'sent':>6} {'equal':>6} {'diff':>5} {'n/a':>5}  why not applicable"
+    ]
     for (file, endpoint), row in sorted(report.rows.items()):
         why = "; ".join(f"{reason}: {count}" for reason, count in row.reasons.most_common())
         missing = sum(row.reasons.values())
-        lines.append(f"{file:40} {endpoint:32} {row.sent:6} {row.equal:6} {row.different:5} {missing:5}  {why}")
+        lines.append(
+            f"{file:40} {endpoint:32} {row.sent:6} {row.equal:6} {row.different:5} {missing:5}  {why}"
+        )
     share = 100 * report.equal / max(1, report.sent)
     skipped = sum(sum(row.reasons.values()) for row in report.rows.values())
-    lines.append(f"{'TOTAL':40} {'':32} {report.sent:6} {report.equal:6} {report.sent - report.equal:5} {skipped:5}  {share:.2f}% equal")
+    lines.append(
+        f"{'TOTAL':40} {'':32} {report.sent:6} {report.equal:6} {report.sent - report.equal:5} {skipped:5}  {share:.2f}% equal"
+    )
     return "\n".join(lines)
 
 
@@ -42,15 +48,22 @@ def document(report: Report, cuts: list[str]) -> dict[str, object]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.replay", description=__doc__)
-    parser.add_argument("--cut", action="append", help=f"one of {', '.join(CUTS)}, or all; random(7) if not given")
+    parser.add_argument(
+        "--cut", action="append", help=f"one of {', '.join(CUTS)}, or all; random(7) if not given"
+    )
     parser.add_argument("--only", default="", help="files of the corpus whose path holds this text")
     parser.add_argument("--limit", type=int, default=0, help="only so many, chosen at random")
     parser.add_argument("--json", help="write the table as JSON to this file")
     parser.add_argument("--show", type=int, default=20, help="how many differences to print")
-    parser.add_argument("--update", action="store_true", help="write the numbers that the tests hold from falling")
+    parser.add_argument(
+        "--update", action="store_true", help="write the numbers that the tests hold from falling"
+    )
     given = parser.parse_args()
     if not wire_folder().is_dir():
-        print(f"replay: there is no corpus at {wire_folder()}; set OMNI_WIRE to the folder with the recordings", file=sys.stderr)
+        print(
+            f"replay: there is no corpus at {wire_folder()}; set OMNI_WIRE to the folder with the recordings",
+            file=sys.stderr,
+        )
         return 2
     cuts = list(CUTS) if given.cut and "all" in given.cut else given.cut or ["random(7)"]
     every = list(cases(only=given.only))
@@ -62,7 +75,11 @@ def main() -> int:
     async def play() -> None:
         for number, cut in enumerate(cuts):
             # How an unstreamed body is cut matters little: it is joined before anybody reads it.
-            chosen = every if number == 0 else [case for case in every if case.interaction.streamed and not case.reason]
+            chosen = (
+                every
+                if number == 0
+                else [case for case in every if case.interaction.streamed and not case.reason]
+            )
             await run(chosen, cut, report=report)
 
     asyncio.run(play())

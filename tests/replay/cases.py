@@ -78,7 +78,10 @@ def _prepare(case: Case) -> None:
     if case.endpoint == "invoke" and "messages" not in interaction.request_body:
         case.reason = "not a chat call"
         return
-    if case.endpoint == "responses" and interaction.url.rstrip("/").rsplit("/", 1)[-1].split("?")[0] != "responses":
+    if (
+        case.endpoint == "responses"
+        and interaction.url.rstrip("/").rsplit("/", 1)[-1].split("?")[0] != "responses"
+    ):
         case.reason = "another call of the responses API (count, compact, cancel)"
         return
     if not interaction.body.strip():
@@ -96,7 +99,11 @@ def _prepare(case: Case) -> None:
         case.want = reading.Refused("status")
         return
     if case.endpoint == "responses" and not interaction.streamed:
-        if '"status":' in interaction.body and json.loads(interaction.body).get("status") in ("queued", "in_progress", "cancelled"):
+        if '"status":' in interaction.body and json.loads(interaction.body).get("status") in (
+            "queued",
+            "in_progress",
+            "cancelled",
+        ):
             case.reason = "a background response that is not finished"
             return
     try:

@@ -57,7 +57,9 @@ def finish_of(raw: Any, calls: list[Any]) -> str | None:
 def events(body: str) -> list[Any]:
     out = []
     for block in re.split(r"\r\n\r\n|\n\n|\r\r", body):
-        lines = [line[5:].removeprefix(" ") for line in re.split(r"\r\n|\n|\r", block) if line.startswith("data:")]
+        lines = [
+            line[5:].removeprefix(" ") for line in re.split(r"\r\n|\n|\r", block) if line.startswith("data:")
+        ]
         text = "\n".join(lines)
         if text and text.strip() != "[DONE]":
             out.append(json.loads(text))
@@ -123,7 +125,9 @@ def chat(body: str, stream: bool) -> Answer | Refused:
                 function = call.get("function") or call.get("custom") or {}
                 calls[key][0] = calls[key][0] or function.get("name") or ""
                 piece = function.get("arguments", function.get("input"))
-                calls[key][1] += piece if isinstance(piece, str) else json.dumps(piece) if piece is not None else ""
+                calls[key][1] += (
+                    piece if isinstance(piece, str) else json.dumps(piece) if piece is not None else ""
+                )
             raw = choice.get("finish_reason") or raw
     if not seen and not documents:
         return Refused("protocol")
@@ -173,7 +177,9 @@ def messages(body: str, stream: bool) -> Answer | Refused:
         elif block["type"] == "redacted_thinking":
             answer.signatures.append(block["data"])
         elif block["type"] == "tool_use":
-            answer.calls.append((block["name"], arguments(block["json"]) if block.get("json") else block.get("input") or {}))
+            answer.calls.append(
+                (block["name"], arguments(block["json"]) if block.get("json") else block.get("input") or {})
+            )
     answer.finish = finish_of(raw, answer.calls)
     cached = (usage.get("cache_creation_input_tokens"), usage.get("cache_read_input_tokens"))
     answer.usage = (_sum(usage.get("input_tokens"), *cached), usage.get("output_tokens"))
@@ -195,13 +201,18 @@ def generate(body: str, stream: bool) -> Answer | Refused:
                 elif "text" in part:
                     answer.text += part["text"]
                 elif "functionCall" in part:
-                    answer.calls.append((part["functionCall"]["name"], part["functionCall"].get("args") or {}))
+                    answer.calls.append(
+                        (part["functionCall"]["name"], part["functionCall"].get("args") or {})
+                    )
             raw = candidate.get("finishReason") or raw
         raw = raw or ("SAFETY" if (document.get("promptFeedback") or {}).get("blockReason") else None)
         usage = document.get("usageMetadata")
         if usage:
             incoming, tools = usage.get("promptTokenCount", 0), usage.get("toolUsePromptTokenCount", 0)
-            answer.usage = (incoming + tools, usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0))
+            answer.usage = (
+                incoming + tools,
+                usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0),
+            )
     answer.finish = finish_of(raw, answer.calls)
     return answer
 
@@ -235,7 +246,9 @@ def responses(body: str, stream: bool) -> Answer | Refused:
                 answer.text += part.get("text") or ""
                 answer.refusal += part.get("refusal") or ""
         elif item["type"] == "reasoning":
-            answer.reasoning += [part.get("text", "") for part in [*(item.get("summary") or []), *(item.get("content") or [])]]
+            answer.reasoning += [
+                part.get("text", "") for part in [*(item.get("summary") or []), *(item.get("content") or [])]
+            ]
             if item.get("encrypted_content"):
                 answer.signatures.append(item["encrypted_content"])
         elif item["type"] in ("function_call", "custom_tool_call"):

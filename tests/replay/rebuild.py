@@ -38,7 +38,13 @@ def request_of(file: str, endpoint: str, url: str, text: str) -> Json:
         provider = "anthropic"
     elif endpoint in ("generateContent", "streamGenerateContent"):
         provider = "gemini"
-    elif endpoint == "chat/completions" and provider in ("gemini", "anthropic", "cohere_chat", "ollama_chat", "xai"):
+    elif endpoint == "chat/completions" and provider in (
+        "gemini",
+        "anthropic",
+        "cohere_chat",
+        "ollama_chat",
+        "xai",
+    ):
         provider = "xai" if provider == "xai" else "openai"
     elif endpoint in ("v2/chat", "converse", "invoke"):
         provider = "cohere_chat" if endpoint == "v2/chat" else "bedrock"
@@ -74,7 +80,11 @@ def chat(wire: Json, provider: str) -> Json:
     tools = []
     for tool in wire.get("tools") or []:
         known = tool.get("type", "function") in ("function", "custom")
-        tools.append({"type": "function", **tool} if known else {"type": "provider", "provider": provider, "data": tool})
+        tools.append(
+            {"type": "function", **tool}
+            if known
+            else {"type": "provider", "provider": provider, "data": tool}
+        )
     if tools:
         request["tools"] = tools
     known = {*SAME, "model", "messages", "tools", "stream", "stream_options", "n", "max_completion_tokens"}
@@ -102,14 +112,27 @@ def anthropic(wire: Json, provider: str) -> Json:
             if parts:
                 out.append({"role": message["role"], "content": parts})
     request: Json = {"messages": out, "max_tokens": wire.get("max_tokens", 1024)}
-    for ours, theirs in (("temperature", "temperature"), ("top_p", "top_p"), ("top_k", "top_k"), ("stop", "stop_sequences")):
+    for ours, theirs in (
+        ("temperature", "temperature"),
+        ("top_p", "top_p"),
+        ("top_k", "top_k"),
+        ("stop", "stop_sequences"),
+    ):
         if wire.get(theirs) is not None:
             request[ours] = wire[theirs]
     tools = []
     for tool in wire.get("tools") or []:
         if tool.get("type", "custom") == "custom" and "input_schema" in tool:
-            function = {"name": tool["name"], "description": tool.get("description", ""), "parameters": tool["input_schema"]}
-            rest = {k: v for k, v in tool.items() if k not in ("name", "description", "input_schema", "type", "cache_control")}
+            function = {
+                "name": tool["name"],
+                "description": tool.get("description", ""),
+                "parameters": tool["input_schema"],
+            }
+            rest = {
+                k: v
+                for k, v in tool.items()
+                if k not in ("name", "description", "input_schema", "type", "cache_control")
+            }
             ours: Json = {"type": "function", "function": function}
             if rest:
                 ours["extra"] = {"anthropic": rest}
@@ -120,7 +143,18 @@ def anthropic(wire: Json, provider: str) -> Json:
             tools.append({"type": "provider", "provider": "anthropic", "data": tool})
     if tools:
         request["tools"] = tools
-    known = {"model", "messages", "system", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "tools", "stream"}
+    known = {
+        "model",
+        "messages",
+        "system",
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "stop_sequences",
+        "tools",
+        "stream",
+    }
     return _take(wire, request, known, "anthropic")
 
 
@@ -129,7 +163,10 @@ def _anthropic_part(block: Json) -> Json:
         return {key: value for key, value in block.items() if key in ("type", "text", "cache_control")}
     source = block.get("source") or {}
     if block["type"] == "image" and source.get("type") == "base64":
-        part = {"type": "image_url", "image_url": {"url": f"data:{source['media_type']};base64,{source['data']}"}}
+        part = {
+            "type": "image_url",
+            "image_url": {"url": f"data:{source['media_type']};base64,{source['data']}"},
+        }
         return {**part, "cache_control": block["cache_control"]} if block.get("cache_control") else part
     return {"type": "provider", "provider": "anthropic", "kind": block["type"], "data": block}
 
@@ -159,7 +196,9 @@ def _anthropic_assistant(content: list[Json]) -> Json:
                 part["cache_control"] = block["cache_control"]
             parts.append(part)
         elif kind == "thinking":
-            parts.append({"type": "reasoning", "text": block["thinking"], "signature": block.get("signature")})
+            parts.append(
+                {"type": "reasoning", "text": block["thinking"], "signature": block.get("signature")}
+            )
         elif kind == "redacted_thinking":
             parts.append({"type": "reasoning", "text": "", "encrypted": block["data"]})
         elif kind == "tool_use":
@@ -200,7 +239,9 @@ def gemini(wire: Json, provider: str) -> Json:
                     waiting.remove(call_id)
                 said = response.get("response")
                 text = said if isinstance(said, str) else json.dumps(said)
-                out.append({"role": "tool", "tool_call_id": call_id, "content": text, "name": response.get("name")})
+                out.append(
+                    {"role": "tool", "tool_call_id": call_id, "content": text, "name": response.get("name")}
+                )
             elif "text" in part and part.get("thought"):
                 parts.append({"type": "reasoning", "text": part["text"], **signature})
             elif "text" in part:
@@ -211,9 +252,13 @@ def gemini(wire: Json, provider: str) -> Json:
                 if data.get("mimeType", "").startswith("image/"):
                     parts.append({"type": "image_url", "image_url": {"url": url}})
                 else:
-                    parts.append({"type": "provider", "provider": "gemini", "kind": "inlineData", "data": part})
+                    parts.append(
+                        {"type": "provider", "provider": "gemini", "kind": "inlineData", "data": part}
+                    )
             else:
-                parts.append({"type": "provider", "provider": "gemini", "kind": next(iter(part), ""), "data": part})
+                parts.append(
+                    {"type": "provider", "provider": "gemini", "kind": next(iter(part), ""), "data": part}
+                )
         if parts or calls:
             role = "assistant" if content.get("role") == "model" else "user"
             out.append({"role": role, "content": parts, **({"tool_calls": calls} if calls else {})})
@@ -224,7 +269,11 @@ def gemini(wire: Json, provider: str) -> Json:
     for tool in wire.get("tools") or []:
         declared = tool.get("functionDeclarations")
         for one in declared or []:
-            schema = one.get("parameters") or one.get("parametersJsonSchema") or {"type": "object", "properties": {}}
+            schema = (
+                one.get("parameters")
+                or one.get("parametersJsonSchema")
+                or {"type": "object", "properties": {}}
+            )
             function = {"name": one["name"], "description": one.get("description", ""), "parameters": schema}
             tools.append({"type": "function", "function": function})
         rest = {key: value for key, value in tool.items() if key != "functionDeclarations"}
@@ -232,7 +281,11 @@ def gemini(wire: Json, provider: str) -> Json:
             tools.append({"type": "provider", "provider": "gemini", "data": rest})
     if tools:
         request["tools"] = tools
-    options = {k: v for k, v in wire.items() if k not in ("contents", "systemInstruction", "tools", "model") and v is not None}
+    options = {
+        k: v
+        for k, v in wire.items()
+        if k not in ("contents", "systemInstruction", "tools", "model") and v is not None
+    }
     if options:
         request["provider_options"] = {"gemini": options}
     return request
@@ -248,13 +301,21 @@ def responses(wire: Json, provider: str) -> Json:
     if not any(message["role"] != "system" for message in out):
         out.append({"role": "user", "content": ""})
     request: Json = {"messages": out}
-    for ours, theirs in (("temperature", "temperature"), ("top_p", "top_p"), ("max_tokens", "max_output_tokens")):
+    for ours, theirs in (
+        ("temperature", "temperature"),
+        ("top_p", "top_p"),
+        ("max_tokens", "max_output_tokens"),
+    ):
         if wire.get(theirs) is not None:
             request[ours] = wire[theirs]
     tools = []
     for tool in wire.get("tools") or []:
         if tool.get("type") == "function":
-            function = {k: v for k, v in tool.items() if k in ("name", "description", "parameters", "strict") and v is not None}
+            function = {
+                k: v
+                for k, v in tool.items()
+                if k in ("name", "description", "parameters", "strict") and v is not None
+            }
             tools.append({"type": "function", "function": function})
         elif tool.get("type") == "custom":
             tools.append({"type": "custom", "custom": {k: v for k, v in tool.items() if k != "type"}})
@@ -262,7 +323,17 @@ def responses(wire: Json, provider: str) -> Json:
             tools.append({"type": "provider", "provider": "openai", "data": tool})
     if tools:
         request["tools"] = tools
-    known = {"model", "input", "instructions", "temperature", "top_p", "max_output_tokens", "tools", "stream", "background"}
+    known = {
+        "model",
+        "input",
+        "instructions",
+        "temperature",
+        "top_p",
+        "max_output_tokens",
+        "tools",
+        "stream",
+        "background",
+    }
     return _take(wire, request, known, "openai")
 
 
@@ -288,7 +359,9 @@ def _responses_item(item: Json, out: list[Json]) -> None:
             if part["type"] == "refusal":
                 out[-1]["refusal"] = part["refusal"]
             else:
-                parts.append({"type": "text", "text": part["text"], "annotations": part.get("annotations") or []})
+                parts.append(
+                    {"type": "text", "text": part["text"], "annotations": part.get("annotations") or []}
+                )
     elif kind == "reasoning":
         summaries = [part["text"] for part in item.get("summary") or []] or [""]
         for number, text in enumerate(summaries):
@@ -320,23 +393,43 @@ def _responses_part(part: Json) -> Json:
 
 def cohere(wire: Json, provider: str) -> Json:
     request: Json = {"messages": wire["messages"]}
-    for ours, theirs in (("temperature", "temperature"), ("max_tokens", "max_tokens"), ("stop", "stop_sequences")):
+    for ours, theirs in (
+        ("temperature", "temperature"),
+        ("max_tokens", "max_tokens"),
+        ("stop", "stop_sequences"),
+    ):
         if wire.get(theirs) is not None:
             request[ours] = wire[theirs]
     if wire.get("tools"):
         request["tools"] = wire["tools"]
-    known = {"model", "messages", "temperature", "max_tokens", "stop_sequences", "tools", "stream", "tool_choice"}
+    known = {
+        "model",
+        "messages",
+        "temperature",
+        "max_tokens",
+        "stop_sequences",
+        "tools",
+        "stream",
+        "tool_choice",
+    }
     return _take(wire, request, known, provider)
 
 
 def ollama(wire: Json, provider: str) -> Json:
     out = []
     for message in wire["messages"]:
-        message = {key: value for key, value in message.items() if key in ("role", "content", "tool_calls", "tool_name")}
+        message = {
+            key: value
+            for key, value in message.items()
+            if key in ("role", "content", "tool_calls", "tool_name")
+        }
         for number, call in enumerate(message.get("tool_calls") or []):
             call["id"], call["type"] = call.get("id") or f"call_{number}", "function"
             if not isinstance(call["function"].get("arguments"), str):
-                call["function"] = {**call["function"], "arguments": json.dumps(call["function"].get("arguments") or {})}
+                call["function"] = {
+                    **call["function"],
+                    "arguments": json.dumps(call["function"].get("arguments") or {}),
+                }
         if message["role"] == "tool":
             message = {"role": "tool", "tool_call_id": "call_0", "content": message["content"]}
         out.append(message)
@@ -362,7 +455,9 @@ def converse(wire: Json, provider: str) -> Json:
                 calls.append({"id": use["toolUseId"], "type": "function", "function": function})
             if "toolResult" in block:
                 result = block["toolResult"]
-                said = "".join(one.get("text") or json.dumps(one.get("json", "")) for one in result["content"])
+                said = "".join(
+                    one.get("text") or json.dumps(one.get("json", "")) for one in result["content"]
+                )
                 out.append({"role": "tool", "tool_call_id": result["toolUseId"], "content": said})
         if text or calls:
             out.append({"role": message["role"], "content": text, **({"tool_calls": calls} if calls else {})})
@@ -372,7 +467,11 @@ def converse(wire: Json, provider: str) -> Json:
         spec = tool.get("toolSpec")
         if spec:
             schema = (spec.get("inputSchema") or {}).get("json") or {"type": "object", "properties": {}}
-            function = {"name": spec["name"], "description": spec.get("description", ""), "parameters": schema}
+            function = {
+                "name": spec["name"],
+                "description": spec.get("description", ""),
+                "parameters": schema,
+            }
             tools.append({"type": "function", "function": function})
     if tools:
         request["tools"] = tools

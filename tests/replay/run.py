@@ -43,7 +43,14 @@ async def ask(case: Case, base: str) -> dict[str, Any]:
     """The reply of our LiteLLM engine as a dict, through the public Python door."""
     import omni_bridge
 
-    request = {**case.request, "api_base": api_base(case, base), "api_key": "recorded", "engine": "litellm", "timeout": 60, "retry": 0}
+    request = {
+        **case.request,
+        "api_base": api_base(case, base),
+        "api_key": "recorded",
+        "engine": "litellm",
+        "timeout": 60,
+        "retry": 0,
+    }
     messages, model, tools = request.pop("messages"), request.pop("model"), request.pop("tools", None)
     if not case.interaction.streamed:
         reply = await omni_bridge.achat(messages, model, tools, **request)
@@ -79,13 +86,17 @@ def compare(case: Case, reply: dict[str, Any] | None, error: OmniError | None) -
         return [("error", repr(error)[:300])]
     message = reply["message"]
     parts = message["content"] if isinstance(message["content"], list) else []
-    signatures = [p.get("signature") or p.get("encrypted") for p in parts if p.get("signature") or p.get("encrypted")]
+    signatures = [
+        p.get("signature") or p.get("encrypted") for p in parts if p.get("signature") or p.get("encrypted")
+    ]
     calls = reply["tool_calls"]
     signatures += [call["signature"] for call in calls if call.get("signature")]
     signatures += [
         part["data"]["thoughtSignature"]
         for part in parts
-        if part["type"] == "provider" and isinstance(part["data"], dict) and part["data"].get("thoughtSignature")
+        if part["type"] == "provider"
+        and isinstance(part["data"], dict)
+        and part["data"].get("thoughtSignature")
     ]
     got = reading.Answer(
         text=reply["content"],
@@ -135,7 +146,9 @@ def _compare_error(case: Case, want: reading.Refused, error: OmniError | None) -
     return []
 
 
-async def run(cases: list[Case], cut: str = "random(7)", at_once: int = 8, report: Report | None = None) -> Report:
+async def run(
+    cases: list[Case], cut: str = "random(7)", at_once: int = 8, report: Report | None = None
+) -> Report:
     """All cases once, their bodies cut one way."""
     report = report if report is not None else Report()
     sent = [case for case in cases if case.reason is None]

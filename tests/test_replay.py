@@ -1,0 +1,123 @@
+"""Recorded traffic through the engine: the numbers of `make replay` do not fall, and the judge itself can say no."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from omni_bridge.testing import Interaction
+
+from tests.replay import reading
+from tests.replay.cases import Case, cases, wire_folder
+from tests.replay.run import compare, run
+
+EXPECTED = json.loads((Path(__file__).parent / "replay" / "expected.json").read_text("utf-8"))
+
+
+def test_no_number_of_the_replay_falls():
+    if not wire_folder().is_dir():
+        pytest.skip(f"there are no recordings at {wire_folder()}: set OMNI_WIRE to their folder")
+    report = asyncio.run(run(list(cases()), EXPECTED["cuts"][0]))
+    held = {(row["provider"], row["endpoint"]): row for row in EXPECTED["rows"]}
+    fallen = {
+        key: (row.equal, held[key]["equal"])
+        for key, row in report.rows.items()
+        if key in held and row.equal < held[key]["equal"]
+    }
+    assert fallen == {}, [" | ".join(one) for one in report.differences[:20]]
+    assert report.sent >= EXPECTED["sent"]
+    assert report.equal >= 0.995 * report.sent
+    # What is not sent is not applicable for a reason that stands in the table.
+    assert all(reason for row in report.rows.values() for reason in row.reasons)
+
+
+def test_the_committed_numbers_are_what_the_issue_asks_for():
+    assert EXPECTED["equal"] >= 0.995 * EXPECTED["sent"]
+    assert EXPECTED["sent"] > 4000
+
+
+CHAT = {
+    "id": "c",
+    "model": "m",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "tool_calls",
+            "message": {
+                "role": "assistant",
+                "content": "text",
+                "reasoning_content": "why",
+                "tool_calls": [
+                    {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+                ],
+            },
+        }
+    ],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 4},
+}
+REPLY = {
+    "content": "text",
+    "refusal": None,
+    "reasoning": [{"type": "reasoning", "text": "why"}],
+    "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}],
+    "finish_reason": "tool_calls",
+    "usage": {"input_tokens": 3, "output_tokens": 4},
+    "message": {"role": "assistant", "content": "text"},
+}
+
+
+def case_of(body: str, endpoint: str = "chat/completions") -> Case:
+    interaction = Interaction(endpoint, 200, body)
+    return Case(
+        "here",
+        "demo",
+        endpoint,
+        "made",
+        interaction,
+        {},
+        reading.READERS[endpoint](body, interaction.streamed),
+    )
+
+
+def test_the_comparison_sees_every_difference():
+    case = case_of(json.dumps(CHAT))
+    assert compare(case, REPLY, None) == []
+    wrong = {
+        "text": {"content": "Text"},
+        "refusal": {"refusal": "no"},
+        "reasoning": {"reasoning": []},
+        "calls": {"tool_calls": []},
+        "finish": {"finish_reason": "stop"},
+        "usage": {"usage": {"input_tokens": 3, "output_tokens": None}},
+        "signatures": {
+            "message": {"role": "assistant", "content": [{"type": "text", "text": "text", "signature": "s"}]}
+        },
+    }
+    for name, change in wrong.items():
+        assert name in [found for found, _ in compare(case, {**REPLY, **change}, None)], name
+
+
+def test_an_answer_where_an_error_was_due_is_a_difference():
+    assert compare(case_of('{"error": {"message": "no"}}'), REPLY, None)
+    assert compare(case_of('{"choices": null}'), REPLY, None)
+
+
+def test_the_plain_reading_of_each_wire():
+    anthropic = {
+        "type": "message",
+        "content": [
+            {"type": "thinking", "thinking": "t", "signature": "s"},
+            {"type": "server_tool_use", "id": "1", "name": "web_search", "input": {}},
+            {"type": "text", "text": "x"},
+        ],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 1, "cache_read_input_tokens": 2, "output_tokens": 3},
+    }
+    answer = reading.messages(json.dumps(anthropic), stream=False)
+    assert (answer.text, answer.reasoning, answer.signatures, answer.calls) == ("x", ["t"], ["s"], [])
+    assert (answer.finish, answer.usage) == ("stop", (3, 3))
+    events = 'event: response.completed\r\ndata: {"type": "response.completed", "response": {"status": "completed", "output": []}}\r\n\r\n'
+    assert reading.responses(events, stream=True).finish == "stop"
+    assert isinstance(reading.responses("", stream=True), reading.Refused)
