@@ -15,12 +15,18 @@ ROOT = Path(__file__).resolve().parent.parent
 VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
 
 
-def interpreters() -> list[str]:
+def interpreters() -> dict[str, str]:
     """This one, and the others of this machine that are new enough; CI has at least this one."""
     beside = Path(sys.base_prefix).parent.glob("3.1[0-9]*/bin/python3")  # version managers keep them so
     on_path = [shutil.which(f"python3.{minor}") for minor in range(10, 16)]
-    found = {Path(python).resolve() for python in [*beside, *on_path] if python}
-    return [sys.executable, *sorted(map(str, found - {Path(sys.executable).resolve()}))]
+    found: dict[str, str] = {}
+    for python in [sys.executable, *map(str, beside), *filter(None, on_path)]:
+        asked = [python, "-c", "import platform, sys; print(platform.python_version(), sys.executable)"]
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=60)
+        if said.returncode == 0:  # a version manager's shim may stand for nothing
+            version, path = said.stdout.split(maxsplit=1)
+            found.setdefault(version, path.strip())
+    return found
 
 
 def run(release_dir: Path, argv: list[str | Path], code: int = 0, python: str = sys.executable) -> str:
@@ -54,7 +60,10 @@ def test_a_python_program(release_dir: Path, case: str, protects: str) -> None:
     assert run(release_dir, [ROOT / "tests/c/host.py", case]) == "well\n", protects
 
 
-@pytest.mark.parametrize("python", interpreters())
+INTERPRETERS = interpreters()
+
+
+@pytest.mark.parametrize("python", INTERPRETERS.values(), ids=INTERPRETERS)
 def test_a_wait_lets_go_of_the_lock_of_every_interpreter(release_dir: Path, python: str) -> None:
     """How a thread is known to hold it differs between the versions of CPython."""
     assert run(release_dir, [ROOT / "tests/c/attached.py"], python=python) == "well\n"

@@ -1,7 +1,7 @@
 """The lock of whichever interpreter runs this is let go while the library waits: `python attached.py`.
 
-Needs nothing but the standard library. Called by `ctypes.PyDLL`, holding the lock, each wait below ends only if
-another thread gets it.
+Needs nothing but the standard library. Called by `ctypes.PyDLL`, holding the lock, each wait below ends only
+if another thread gets it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ def main() -> None:
     assert outside.is_set(), "the free did not wait for the callback"
 
     threading.Timer(0.05, lambda: library.c.omni_shutdown(client, -1)).start()
+    codes = []
     try:
-        raise AssertionError(library.chat(client, asking("x")))
+        library.chat(client, asking("x"))
     except CallError as ended:
-        assert ended.error["code"] in {"cancelled", "invalid_request"}, ended
+        codes.append(ended.error["code"])
+    assert codes in (["cancelled"], ["invalid_request"]), codes  # the latter if the shutdown came first
     print("well")
 
 
