@@ -1,4 +1,9 @@
 //! The help, as people read it. `OMNI_UPDATE=1 cargo test -p omni-cli --test help` writes it anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed unwrap in a helper of a test is a failed test"
+)]
 
 use std::path::Path;
 use std::process::Command;

@@ -90,15 +90,13 @@ fn health() -> String {
 }
 
 fn sse(events: &[Value]) -> String {
-    let frames: String = events
-        .iter()
-        .map(|event| {
-            format!(
-                ": keep-alive\n\nevent: {}\ndata: {event}\n\n",
-                event["type"].as_str().unwrap()
-            )
-        })
-        .collect();
+    let frame = |event: &Value| {
+        format!(
+            ": keep-alive\n\nevent: {}\ndata: {event}\n\n",
+            event["type"].as_str().unwrap()
+        )
+    };
+    let frames = events.iter().map(frame).collect::<Vec<_>>().concat();
     format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{frames}")
 }
 

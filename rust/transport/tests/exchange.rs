@@ -1,4 +1,9 @@
 //! The pooled client against a server that writes its bytes by hand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed unwrap in a helper of a test is a failed test"
+)]
 
 use omni_core::Code;
 use omni_transport::{Bytes, Call, HeaderMap, Method, Transport};
