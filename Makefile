@@ -106,7 +106,7 @@ soak: build ## 100,000 streams and 1,000 exits; writes benches/results/soak.json
 # -------------------------------------------------------------------------------------------- shipping
 
 wheel: $(STAMP_DEPS) ## one abi3 wheel for CPython 3.10 and newer into dist/
-	@$(BIN)/maturin build --release --locked --out dist
+	@$(BIN)/maturin build --release --locked --strip --out dist
 
 clean: ## remove what was built (.venv, target, dist)
 	rm -rf $(VENV) target dist
