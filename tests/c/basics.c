@@ -72,21 +72,30 @@ static void what_is_not_a_request_is_refused_with_its_place(void) {
 
 static void what_is_not_a_configuration_is_refused_and_no_token_is_repeated(void) {
     const char *wrong[][2] = {
-        {"{\"bridge\": \"telepathy\"}", "telepathy"},
-        {"{\"bridge_uri\": \"http://localhost:1\"}", "bridge_url"},
+        {"{\"bridge\": \"telepathy\"}", "bridge: expected \\\"embedded\\\", \\\"http\\\" or \\\"scripted\\\""},
+        {"{\"bridge_uri\": \"http://localhost:1\"}", "bridge_uri: no such field; there are bridge, bridge_url, "},
         {"{\"bridge\": \"http\"}", "needs \\\"bridge_url\\\""},
         {"{\"bridge\": \"embedded\", \"bridge_url\": \"http://localhost:1\"}", "bridge \\\"http\\\" only"},
         {"{\"bridge\": \"embedded\", \"script\": []}", "bridge \\\"scripted\\\" only"},
-        {"{\"timeout\": -1}", "timeout"},
-        {"{\"script\": [[{\"type\": \"dance\"}]]}", "configuration"},
-        {"nonsense", "configuration"},
+        {"{\"timeout\": -1}", "timeout.total"},
+        {"{\"timeout\": \"soon\"}", "timeout: expected seconds"},
+        {"{\"script\": [[], [{\"type\": \"hold\"}, {\"type\": \"dance\"}]]}", "script[1][1]: unknown variant `dance`"},
+        {"{\"script\": [[{\"type\": \"repeat\", \"times\": 2}]]}", "script[0][0]: missing field `event`"},
+        {"[]", "configuration"},
+        {"nonsense", "the configuration is not JSON"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         CHECK(omni_init(wrong[i][0]) == NULL);
         CHECK(failed("invalid_request", wrong[i][1]));
     }
-    CHECK(omni_init("{\"bridge_token\": \"token-of-mine\", \"retry\": \"often\"}") == NULL);
-    CHECK(!has(omni_last_error(), "token-of-mine"));
+    const char *misplaced[] = {"bridge", "bridge_token", "retry", "allow_endpoints", "allowed_hosts", "fallbacks"};
+    for (size_t i = 0; i < sizeof misplaced / sizeof *misplaced; i++) {
+        char config[128];
+        const char *wrap = strcmp(misplaced[i], "bridge_token") == 0 ? "[\"token-of-mine\"]" : "\"token-of-mine\"";
+        snprintf(config, sizeof config, "{\"%s\": %s}", misplaced[i], wrap);
+        CHECK(omni_init(config) == NULL && failed("invalid_request", misplaced[i]));
+        CHECK(!has(omni_last_error(), "token-of-mine"));
+    }
 }
 
 static void text_that_breaks_things_comes_back(void) {

@@ -150,7 +150,7 @@ OmniCode omni_check(const char *kind, const char *json, char **checked);
 //
 //   bridge                "embedded" (default): the Python engine in this process; "http": a bridge service
 //                         ("omni serve"); "scripted": no engine, for tests of programs that use this library
-//   bridge_url            the service's address, e.g. "http://127.0.0.1:8000"; implies "http"
+//   bridge_url            the service's address, e.g. "http://127.0.0.1:8411"; implies "http"
 //   bridge_token          its token
 //   python                the interpreter to embed: an executable or a virtual environment; default: what
 //                         OMNI_BRIDGE_PYTHON names, then VIRTUAL_ENV, then python3 on the path. A process

@@ -1,27 +1,11 @@
 //! What `omni_init` takes, and the client that it describes.
 
 use crate::scripted::{Line, Scripted};
-use omni_bridge_rs::{Bridge, Client, Error, Result, Retry, RetryPolicy, Timeout, Timeouts};
-use omni_core::from_slice_lenient;
+use omni_bridge_rs::{Bridge, Client, Error, Object, Result, Retry, RetryPolicy, Timeout, Timeouts};
+use omni_core::{from_slice_lenient, unreadable};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-
-/// The configuration; every field has the default of the Rust client.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Config {
-    bridge: Option<Way>,
-    bridge_url: Option<String>,
-    bridge_token: Option<String>,
-    python: Option<String>,
-    allow_endpoints: Option<bool>,
-    allowed_hosts: Option<Vec<String>>,
-    allow_private_images: Option<bool>,
-    timeout: Option<Timeout>,
-    retry: Option<Retry>,
-    fallbacks: Option<Vec<Value>>,
-    script: Option<Vec<Vec<Line>>>,
-}
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -32,12 +16,68 @@ enum Way {
     Scripted,
 }
 
+/// The configuration's fields, each taken out once.
+struct Fields {
+    left: Object,
+    known: Vec<&'static str>,
+}
+
+impl Fields {
+    fn new(config: &[u8]) -> Result<Self> {
+        let left = from_slice_lenient(config).map_err(|error| unreadable("the configuration", &error))?;
+        Ok(Self {
+            left,
+            known: Vec::new(),
+        })
+    }
+
+    /// The field `name`, if it is there and not null. A wrong value is not repeated: it may be a token that got
+    /// into the wrong place.
+    fn take<T: DeserializeOwned>(&mut self, name: &'static str, expected: &str) -> Result<Option<T>> {
+        self.known.push(name);
+        match self.left.shift_remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => T::deserialize(value)
+                .map(Some)
+                .map_err(|_| Error::invalid(format!("the configuration: {name}: expected {expected}"))),
+        }
+    }
+
+    /// All fields have been taken: what is left is none.
+    fn end(self) -> Result<()> {
+        let Some(name) = self.left.keys().next() else {
+            return Ok(());
+        };
+        let known = self.known.join(", ");
+        Err(Error::invalid(format!(
+            "the configuration: {name}: no such field; there are {known}"
+        )))
+    }
+}
+
 /// The client that the JSON text `config` describes. Starts nothing.
 pub(crate) fn client(config: &[u8]) -> Result<Client> {
-    // serde_json's messages name fields and places, and quote no strings but field names: a token stays unsaid.
-    let config: Config =
-        from_slice_lenient(config).map_err(|error| Error::invalid(format!("the configuration: {error}")))?;
-    let way = match (config.bridge, &config.bridge_url, &config.script) {
+    let mut fields = Fields::new(config)?;
+    let bridge: Option<Way> = fields.take("bridge", "\"embedded\", \"http\" or \"scripted\"")?;
+    let url: Option<String> =
+        fields.take("bridge_url", "an address, for example \"http://127.0.0.1:8411\"")?;
+    let token: Option<String> = fields.take("bridge_token", "a string")?;
+    let python: Option<String> =
+        fields.take("python", "the path of an interpreter or a virtual environment")?;
+    let timeout: Option<Timeout> = fields.take(
+        "timeout",
+        "seconds, or an object with connect, first_event, idle, total in seconds",
+    )?;
+    let retry: Option<Retry> = fields.take("retry", "a number, or an object with max_retries, max_wait")?;
+    let fallbacks: Option<Vec<Value>> = fields.take("fallbacks", "a list of model ids or objects")?;
+    let allow_endpoints: Option<bool> = fields.take("allow_endpoints", "true or false")?;
+    let allowed_hosts: Option<Vec<String>> = fields.take("allowed_hosts", "a list of host names")?;
+    let allow_private_images: Option<bool> = fields.take("allow_private_images", "true or false")?;
+    let script: Option<Vec<Vec<Value>>> =
+        fields.take("script", "a list with a list of lines for each call")?;
+    fields.end()?;
+
+    let way = match (bridge, &url, &script) {
         (None | Some(Way::Http), Some(_), None) => Way::Http,
         (None, None, Some(_)) => Way::Scripted,
         (Some(Way::Http), None, _) => return Err(misfit("bridge \"http\" needs \"bridge_url\"")),
@@ -50,30 +90,27 @@ pub(crate) fn client(config: &[u8]) -> Result<Client> {
         (way, None, _) => way.unwrap_or(Way::Embedded),
     };
     let mut builder = Client::builder();
-    builder = match (way, config.bridge_url) {
-        (Way::Scripted, _) => builder.engine(Scripted::new(config.script.unwrap_or_default())),
-        (Way::Http, Some(url)) => builder.bridge(Bridge::Url {
-            url,
-            token: config.bridge_token,
-        }),
+    builder = match (way, url) {
+        (Way::Scripted, _) => builder.engine(Scripted::new(lines(script.unwrap_or_default())?)),
+        (Way::Http, Some(url)) => builder.bridge(Bridge::Url { url, token }),
         _ => builder.bridge(Bridge::Embedded),
     };
-    if let Some(python) = config.python {
+    if let Some(python) = python {
         builder = builder.python(python);
     }
-    if let Some(allow) = config.allow_endpoints {
+    if let Some(allow) = allow_endpoints {
         builder = builder.allow_endpoints(allow);
     }
-    if let Some(hosts) = config.allowed_hosts {
+    if let Some(hosts) = allowed_hosts {
         builder = builder.allowed_hosts(hosts);
     }
-    if let Some(allow) = config.allow_private_images {
+    if let Some(allow) = allow_private_images {
         builder = builder.allow_private_images(allow);
     }
-    if let Some(fallbacks) = config.fallbacks {
+    if let Some(fallbacks) = fallbacks {
         builder = builder.fallbacks(fallbacks);
     }
-    builder = match config.timeout {
+    builder = match timeout {
         Some(Timeout::Total(total)) => builder.timeout(Timeouts {
             total: Some(total),
             ..Timeouts::default()
@@ -81,7 +118,7 @@ pub(crate) fn client(config: &[u8]) -> Result<Client> {
         Some(Timeout::Each(each)) => builder.timeout(each),
         None => builder,
     };
-    builder = match config.retry {
+    builder = match retry {
         Some(Retry::Count(count)) => builder.retry(RetryPolicy {
             max_retries: Some(count),
             max_wait: None,
@@ -94,4 +131,17 @@ pub(crate) fn client(config: &[u8]) -> Result<Client> {
 
 fn misfit(why: &str) -> Error {
     Error::invalid(format!("the configuration: {why}"))
+}
+
+/// The lines of a script; what is wrong with one is said in full, as no secret is in it.
+fn lines(script: Vec<Vec<Value>>) -> Result<Vec<Vec<Line>>> {
+    let read = |(call, lines): (usize, Vec<Value>)| {
+        let lines = lines.into_iter().enumerate();
+        lines
+            .map(|(at, line)| {
+                Line::read(line).map_err(|error| misfit(&format!("script[{call}][{at}]: {error}")))
+            })
+            .collect()
+    };
+    script.into_iter().enumerate().map(read).collect()
 }

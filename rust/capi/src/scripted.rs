@@ -12,11 +12,18 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One line of a script: an event of the contract, or how the call goes on or ends.
-#[derive(Deserialize)]
-#[serde(untagged)]
 pub(crate) enum Line {
     Direction(Direction),
     Event(Event),
+}
+
+impl Line {
+    pub(crate) fn read(line: Value) -> Result<Self, serde_json::Error> {
+        match line["type"].as_str() {
+            Some("hold" | "repeat" | "finish" | "error") => Direction::deserialize(line).map(Self::Direction),
+            _ => Event::deserialize(line).map(Self::Event),
+        }
+    }
 }
 
 #[derive(Deserialize)]
