@@ -87,7 +87,8 @@ def main() -> int:
             )
         print(f"demo: {provider.says}", flush=True)
         host = [TARGET / "rust_host", provider.model]
-        return subprocess.run(host, env={**os.environ, **provider.env}, check=False).returncode
+        env = {"OMNI_BRIDGE_PYTHON": sys.executable, **os.environ, **provider.env}
+        return subprocess.run(host, env=env, check=False).returncode
 
 
 if __name__ == "__main__":

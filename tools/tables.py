@@ -97,9 +97,14 @@ def filled(text: str) -> str:
     for name, make in TABLES.items():
         begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
         if begin in text:
+            try:
+                made = make()
+            except FileNotFoundError as missing:
+                print(f"not measured yet: {missing.filename}")
+                continue
             head, rest = text.split(begin, 1)
             tail = rest.split(end, 1)[1]
-            text = f"{head}{begin}{make()}\n{end}{tail}"
+            text = f"{head}{begin}{made}\n{end}{tail}"
     return text
 
 
