@@ -186,7 +186,9 @@ def _last_event(error: BaseException, *, cancelled: bool) -> dict[str, Any]:
         return {"type": "error", "error": error.to_dict()}
     # The text of an unknown exception may carry a prompt or a key: its type and place have to do.
     place = _place(error)
-    text = f"{type(error).__name__} in the engine{place}: this is a bug; please report it with what was asked"
+    text = f"{type(error).__name__} in the engine{place}"
+    if place.startswith(" (omni_bridge."):
+        text += ": this is a bug; please report it with what was asked"
     return {"type": "error", "error": InternalError(text).to_dict()}
 
 
