@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "ai21": ("api.ai21.com",),
@@ -25,8 +27,18 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "anthropic": ("api.anthropic.com",),
     "apertis": ("api.stima.tech",),
     "assemblyai": ("llm-gateway.assemblyai.com", "api.assemblyai.com"),
-    "azure": (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com", "login.microsoftonline.com"),
-    "azure_ai": (".services.ai.azure.com", ".models.ai.azure.com", ".openai.azure.com", ".inference.ai.azure.com"),
+    "azure": (
+        ".openai.azure.com",
+        ".cognitiveservices.azure.com",
+        ".services.ai.azure.com",
+        "login.microsoftonline.com",
+    ),
+    "azure_ai": (
+        ".services.ai.azure.com",
+        ".models.ai.azure.com",
+        ".openai.azure.com",
+        ".inference.ai.azure.com",
+    ),
     "azure_text": (".openai.azure.com",),
     "baseten": ("inference.baseten.co", ".api.baseten.co"),
     "bedrock": (".amazonaws.com", ".amazonaws.com.cn", ".api.aws"),
@@ -65,7 +77,12 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "groq": ("api.groq.com",),
     "helicone": ("ai-gateway.helicone.ai",),
     "heroku": ("us.inference.heroku.com", "eu.inference.heroku.com"),
-    "huggingface": ("router.huggingface.co", "api-inference.huggingface.co", "huggingface.co", ".endpoints.huggingface.cloud"),
+    "huggingface": (
+        "router.huggingface.co",
+        "api-inference.huggingface.co",
+        "huggingface.co",
+        ".endpoints.huggingface.cloud",
+    ),
     "hyperbolic": ("api.hyperbolic.xyz",),
     "inception": ("api.inceptionlabs.ai",),
     "lambda_ai": ("api.lambda.ai",),
@@ -183,7 +200,9 @@ SENSITIVE = frozenset(
     }
 )
 """Headers whose whole purpose is a credential."""
-_SENSITIVE_QUERY = frozenset({"key", "api_key", "apikey", "api-key", "access_token", "token", "subscription-key", "code"})
+_SENSITIVE_QUERY = frozenset(
+    {"key", "api_key", "apikey", "api-key", "access_token", "token", "subscription-key", "code"}
+)
 _HARMLESS = frozenset(
     {
         "host",
@@ -208,7 +227,9 @@ _OF_THE_SYSTEM = re.compile(
     r"PYTHON.*|VIRTUAL_ENV.*|CARGO.*|RUST.*|MAKE.*|LITELLM_MODE|LITELLM_RUST|LITELLM_LOCAL.*|HF_HUB_.*|TRANSFORMERS_.*|"
     r"AIOHTTP_.*|XDG_.*|SSH_.*|LESS.*|_|SHLVL|OMNI_.*)$"
 )
-_NOTHING = frozenset({"", "none", "null", "undefined", "nokey", "no-key", "fake-api-key", "not-needed", "dummy", "empty"})
+_NOTHING = frozenset(
+    {"", "none", "null", "undefined", "nokey", "no-key", "fake-api-key", "not-needed", "dummy", "empty"}
+)
 
 MIN_LENGTH = 6
 """Shorter values are found in too many places to mean anything."""
@@ -240,22 +261,27 @@ class Environment:
         """The base URLs that the environment sets for a provider."""
         provider = _SAME_AS.get(provider, provider)
         plain = re.sub(r"[^A-Z0-9]", "_", provider.upper())
-        prefixes = tuple(f"{prefix}_" for prefix in (*_PREFIXES.get(provider, ()), plain, plain.replace("_", "")))
+        prefixes = tuple(
+            f"{prefix}_" for prefix in (*_PREFIXES.get(provider, ()), plain, plain.replace("_", ""))
+        )
         return [value for name, value in self.bases if name.startswith(prefixes)]
 
 
-_last: tuple[dict[Any, Any], Environment] | None = None
+class _Last:
+    """The last state of the environment that was worked out."""
+
+    raw: Any = None
+    environment = Environment({})
 
 
 def current_environment() -> Environment:
     """The process's environment as it is now."""
-    global _last
-    raw = getattr(os.environ, "_data", None)  # comparing the raw table costs 2 µs, reading it all 200
-    if not isinstance(raw, dict):
+    raw: Any = getattr(os.environ, "_data", None)  # comparing the raw table costs 2 µs, reading it all 200
+    if raw is None:
         return Environment(os.environ)
-    if _last is None or _last[0] != raw:
-        _last = (dict(raw), Environment(os.environ))
-    return _last[1]
+    if _Last.raw != raw:
+        _Last.raw, _Last.environment = raw.copy(), Environment(os.environ)
+    return _Last.environment
 
 
 def _host_matches(host: str, own: Iterable[str]) -> bool:
@@ -275,9 +301,9 @@ def _named(host: str, port: int | None, entries: Iterable[str]) -> bool:
         except ValueError:
             continue
         explicit = "://" in entry or bool(re.search(r":\d+$", entry))
-        if named and (host == named or (named.startswith(".") and host.endswith(named))):
-            if not explicit or named_port == port:
-                return True
+        matches = host == named or (named.startswith(".") and host.endswith(named))
+        if named and matches and (not explicit or named_port == port):
+            return True
     return False
 
 
@@ -295,8 +321,10 @@ class Guard:
         self._own = OWN_HOSTS.get(_SAME_AS.get(provider, provider), ())
         self._allowed = [entry for entry in config.get("allowed_hosts") or () if isinstance(entry, str)]
         self._environment = environment
-        headers = request.get("headers") or {}
-        self._given = {value for value in (*headers.values(), request.get("api_key")) if isinstance(value, str) and value}
+        headers: dict[str, Any] = request.get("headers") or {}
+        self._given = {
+            value for value in (*headers.values(), request.get("api_key")) if isinstance(value, str) and value
+        }
         self._given_names = {name.lower() for name in headers}
 
     def trusted(self, url: str) -> bool:
@@ -312,14 +340,16 @@ class Guard:
         # Whole values only: a part of one could be chosen to stand in anybody's key.
         return value in self._given or value.partition(" ")[2].strip() in self._given
 
-    def verdict(self, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> tuple[str | None, list[str]]:
+    def verdict(
+        self, url: str, headers: Iterable[tuple[str, str]], body: bytes
+    ) -> tuple[str | None, list[str]]:
         """``(what is wrong, headers to leave out)`` for one outgoing request; what is wrong is None if it may go."""
         if self.trusted(url):
             return None, []
         drop: list[str] = []
         secrets = self._environment.secrets
-        for name, value in headers:
-            name = name.lower()
+        for spelled, value in headers:
+            name = spelled.lower()
             if name in _HARMLESS or name.startswith("x-stainless-"):
                 continue
             if name in self._given_names or self._from_the_call(value):
@@ -333,7 +363,11 @@ class Guard:
             elif any(known in value for known in self._environment.others):
                 drop.append(name)
         for name, value in parse_qsl(urlsplit(url).query):
-            if name.lower() in _SENSITIVE_QUERY and value.lower() not in _NOTHING and not self._from_the_call(value):
+            if (
+                name.lower() in _SENSITIVE_QUERY
+                and value.lower() not in _NOTHING
+                and not self._from_the_call(value)
+            ):
                 return f"the query field {name}", []
         text = url.encode("utf-8", "replace")
         for secret in secrets:

@@ -7,6 +7,8 @@ the bytes that it received where we know the wire, so that nothing is lost, and 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import importlib.metadata
 import logging
 import os
 import socket
@@ -44,30 +46,35 @@ _SETTINGS = {
 }
 
 _lock = threading.Lock()
-_loaded: Any = None
-_session: Any = None
+
+
+class _State:
+    """What is made once for the process."""
+
+    litellm: Any = None
+    session: Any = None
 
 
 def _litellm() -> Any:
     """The litellm module, imported and made quiet once."""
-    global _loaded
     with _lock:
-        if _loaded is None:
+        if _State.litellm is None:
             try:
-                _loaded = _load()
+                _State.litellm = _load()
             except ImportError as problem:
                 raise EngineUnavailableError(
                     f"LiteLLM cannot be imported ({problem}); install it into this environment: pip install litellm"
                 ) from problem
-    return _loaded
+    return _State.litellm
 
 
 def _load() -> Any:
     os.environ.update(_SETTINGS)
     with mute_this_thread():  # it prints advice at import; the program's own output goes on
-        import litellm
-        import litellm.main
-        from litellm.llms.custom_httpx import aiohttp_transport, http_handler
+        litellm: Any = importlib.import_module("litellm")
+        importlib.import_module("litellm.main")  # most of it: without this the first call would wait for it
+        aiohttp_transport: Any = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
+        http_handler: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
 
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         # It writes warnings, with pieces of requests in them, to the host's terminal.
@@ -98,9 +105,11 @@ def _load() -> Any:
 
 def _mend(litellm: Any, http: Any) -> None:
     """Where LiteLLM's defaults cost a call of ours something: only within such calls, or harmless outside."""
-    from litellm import utils
-    from litellm.litellm_core_utils import url_utils
-    from litellm.litellm_core_utils.prompt_templates import image_handling
+    utils: Any = importlib.import_module("litellm.utils")
+    url_utils: Any = importlib.import_module("litellm.litellm_core_utils.url_utils")
+    image_handling: Any = importlib.import_module(
+        "litellm.litellm_core_utils.prompt_templates.image_handling"
+    )
 
     native_streaming = utils.supports_native_streaming
 
@@ -176,34 +185,35 @@ class _NoCache:
 
 async def _ready() -> Any:
     """The litellm module, without blocking the loop while it is imported."""
-    if _loaded is not None:
-        return _loaded
+    if _State.litellm is not None:
+        return _State.litellm
     return await asyncio.get_running_loop().run_in_executor(None, _litellm)
 
 
 def _shared_session() -> Any:
     """One pool of connections for all of LiteLLM's clients: it makes a client per key and address."""
-    global _session
     loop = asyncio.get_running_loop()
-    if _session is None or _session.closed or _session._loop is not loop:
+    session = _State.session
+    if session is None or session.closed or session._loop is not loop:
         import aiohttp
 
         connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=60, ttl_dns_cache=60)
-        _session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    return _session
+        _State.session = session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+        )
+    return session
 
 
 async def aclose() -> None:
     """Close the pool of connections; to be awaited on the loop that the calls ran on."""
-    global _session
-    session, _session = _session, None
+    session, _State.session = _State.session, None
     if session is not None and session._loop is asyncio.get_running_loop():
         await session.close()
 
 
 async def chat(doc: dict[str, Any], sink: Sink) -> None:
     """Op ``chat``: contract events, then ``finish``; raises one of our errors."""
-    litellm = _loaded if _loaded is not None else await _ready()
+    litellm = await _ready()
     await Call(litellm, doc, sink, _shared_session()).run()
 
 
@@ -308,7 +318,6 @@ async def count_tokens(doc: dict[str, Any], sink: Sink) -> None:
 async def doctor(doc: dict[str, Any], sink: Sink) -> None:
     """Op ``doctor``: versions, and which credential names are set; never a value."""
     litellm = await _ready()
-    import importlib.metadata
     import platform
 
     _result(
@@ -327,8 +336,6 @@ async def doctor(doc: dict[str, Any], sink: Sink) -> None:
 
 
 def _version(package: str) -> str | None:
-    import importlib.metadata
-
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import re
 import secrets
@@ -15,11 +16,11 @@ from typing import Any, Protocol
 
 from . import _litellm_http as http
 from ._endpoints import PLACEHOLDER, Guard, current_environment, refusal
-from ._litellm_errors import BY_STATUS, build, by_class, chain, classify
+from ._litellm_errors import build, by_class, chain, classify
 from ._litellm_errors import request_id as header_request_id
 from ._translate import (
     Answer,
-    UnknownWire,
+    UnknownWireError,
     looks_textual,
     remote_images,
     request_kwargs,
@@ -28,7 +29,7 @@ from ._translate import (
 )
 from ._translate_chunks import ChunkDecoder
 from ._translate_mend import Mender
-from ._translate_parts import Decoder, WireError
+from ._translate_parts import Decoder, WireError, as_dict, is_list, is_object, objects
 from .errors import AuthenticationError, NotFoundError, OmniError
 
 CLOSE_SECONDS = 2.0
@@ -140,7 +141,7 @@ class Call:
         kwargs["num_retries"] = 0
         kwargs["max_retries"] = 0
         timeout = self.request.get("timeout")
-        if isinstance(timeout, dict):
+        if is_object(timeout):
             timeout = timeout.get("total")
         kwargs["timeout"] = float(timeout) if timeout else NO_LIMIT_SECONDS
         if self.stream:
@@ -153,7 +154,9 @@ class Call:
         loop = asyncio.get_running_loop()
         for host, port in addresses:
             with contextlib.suppress(OSError):  # LiteLLM says so itself when it wants to fetch it
-                self.exchange.resolved[host, port] = await loop.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)
+                self.exchange.resolved[host, port] = await loop.getaddrinfo(
+                    host, port, proto=socket.IPPROTO_TCP
+                )
 
     async def _send(self, kwargs: dict[str, Any]) -> Any:
         result = await self.litellm.acompletion(**kwargs)
@@ -185,7 +188,9 @@ class Call:
             problem, drop = guard.verdict(url, request.headers.multi_items(), _content(request))
             if problem is not None and not self._is_default(url):
                 raise AuthenticationError(
-                    refusal(self.provider, request.url.host, problem), provider=self.provider, model=self.model
+                    refusal(self.provider, request.url.host, problem),
+                    provider=self.provider,
+                    model=self.model,
                 )
             for name in drop:
                 del request.headers[name]
@@ -210,14 +215,20 @@ class Call:
             body = json.loads(content)
         except ValueError:
             return request
-        if not isinstance(body, dict):
+        if not is_object(body):
             return request
         body = self.mender.mend(body, wire_of_request(request.url.path, body), request.url.host)
         fresh = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         import httpx
 
-        headers = [(k, v) for k, v in request.headers.multi_items() if k.lower() not in ("content-length", "transfer-encoding")]
-        return httpx.Request(request.method, request.url, headers=headers, content=fresh, extensions=request.extensions)
+        headers = [
+            (k, v)
+            for k, v in request.headers.multi_items()
+            if k.lower() not in ("content-length", "transfer-encoding")
+        ]
+        return httpx.Request(
+            request.method, request.url, headers=headers, content=fresh, extensions=request.extensions
+        )
 
     # -- what comes back --
 
@@ -248,10 +259,11 @@ class Call:
                 if decoder.last_seen:
                     break
             events = answer.end()
-        except UnknownWire:
+        except UnknownWireError:
             return False
         decoder = answer.decoder
-        assert decoder is not None  # `end` raises when no document came
+        if decoder is None:
+            raise WireError("protocol", "the provider's answer is empty")
         if not started:
             emit(self._start(decoder))
         for event in events:
@@ -288,12 +300,12 @@ class Call:
         self._finish(decoder)
 
     def _context(self) -> dict[str, Any]:
-        names = [(tool.get("function") or {}).get("name") for tool in self.request.get("tools") or ()]
-        audio = (self.request.get("provider_options") or {}).get(self.provider)
-        audio = audio.get("audio") if isinstance(audio, dict) else None
+        names = [as_dict(tool.get("function")).get("name") for tool in objects(self.request.get("tools"))]
+        own = as_dict(as_dict(self.request.get("provider_options")).get(self.provider))
+        audio = as_dict(own.get("audio"))
         return {
             "format_tool": bool(self.request.get("response_format")) and "json_tool_call" not in names,
-            "audio_format": audio.get("format") if isinstance(audio, dict) else None,
+            "audio_format": audio.get("format"),
         }
 
     def _start(self, decoder: Decoder) -> dict[str, Any]:
@@ -326,7 +338,7 @@ class Call:
         incoming, outgoing = usage.get("input_tokens"), usage.get("output_tokens")
         if incoming is None or outgoing is None:
             return None
-        created = usage.get("cache_creation_input_tokens") or {}
+        created = as_dict(usage.get("cache_creation_input_tokens"))
         try:
             prompt, completion = litellm.cost_per_token(
                 model=name,
@@ -347,17 +359,21 @@ class Call:
     # -- what went wrong --
 
     def _secrets(self) -> list[str]:
-        given = [self.request.get("api_key"), *(self.request.get("headers") or {}).values()]
-        return [value for value in given if isinstance(value, str) and value] + list(current_environment().secrets)
+        given = [self.request.get("api_key"), *as_dict(self.request.get("headers")).values()]
+        return [value for value in given if isinstance(value, str) and value] + list(
+            current_environment().secrets
+        )
 
     def _prompts(self) -> list[str]:
         texts: list[str] = []
         for message in self.request.get("messages") or ():
-            content = message.get("content") if isinstance(message, dict) else None
+            content = message.get("content") if is_object(message) else None
             if isinstance(content, str):
                 texts.append(content)
-            elif isinstance(content, list):
-                texts.extend(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+            elif is_list(content):
+                texts.extend(
+                    part["text"] for part in content if is_object(part) and isinstance(part.get("text"), str)
+                )
         return texts
 
     def _error(self, problem: BaseException) -> OmniError:
@@ -368,7 +384,9 @@ class Call:
         status = exchange.status or None
         headers = exchange.headers
 
-        def fail(code: str, message: str, *, of: int | None = status, retryable: bool | None = None) -> OmniError:
+        def fail(
+            code: str, message: str, *, of: int | None = status, retryable: bool | None = None
+        ) -> OmniError:
             return build(
                 code,
                 message,
@@ -398,17 +416,21 @@ class Call:
             body = exchange.stream.body() if exchange.stream is not None else b""
             code, message = classify(status, body)
             if not message:
-                message = f"{self.provider} answered with HTTP {status}" + (" and HTML" if body.lstrip()[:1] == b"<" else "")
+                message = f"{self.provider} answered with HTTP {status}" + (
+                    " and HTML" if body.lstrip()[:1] == b"<" else ""
+                )
             hint = by_class(problem)
             if hint in ("context_length", "content_filter") and code in ("invalid_request", None):
                 code = hint
             return fail(code or "provider", message)
         if exchange.stream is not None and exchange.stream.failure is not None:
-            broken = exchange.stream.failure
-            if "imeout" in type(broken).__name__:
-                return fail("timeout", "the provider stopped answering in the middle of its answer")
-            decoding = "does not decompress" in str(broken)
-            return fail("protocol", str(broken) if decoding else "the provider's answer was cut off in the middle")
+            return fail(*_broken(exchange.stream.failure))
+        code = self._code_without_answer(problem)
+        return fail(code, _said(problem, code, self.provider))
+
+    def _code_without_answer(self, problem: BaseException) -> str:
+        """The code of a failure of which the provider said nothing."""
+        exchange = self.exchange
         code = by_class(problem)
         for one in chain(problem):
             # LiteLLM wraps what the transport said in classes of its own; the innermost one is the truth.
@@ -416,18 +438,25 @@ class Call:
             if inner in ("timeout", "connection"):
                 code = inner
         if not exchange.asked and code in ("overloaded", "provider", "connection", "internal"):
-            code = "invalid_request"  # LiteLLM could not even write the request
-        elif code in ("overloaded", "provider") and not exchange.answered:
-            code = "connection"
-        if status is not None and BY_STATUS.get(status) is None and code == "internal":
-            code = "protocol"
+            return "invalid_request"  # LiteLLM could not even write the request
+        if code in ("overloaded", "provider") and not exchange.answered:
+            return "connection"
         if code is None:
-            code = "internal" if exchange.answered else "invalid_request"
-        return fail(code, _said(problem, code, self.provider))
+            return "internal" if exchange.answered else "invalid_request"
+        return code
+
+
+def _broken(failure: BaseException) -> tuple[str, str]:
+    """Code and message of an answer that broke off."""
+    if "imeout" in type(failure).__name__:
+        return "timeout", "the provider stopped answering in the middle of its answer"
+    if "does not decompress" in str(failure):
+        return "protocol", str(failure)
+    return "protocol", "the provider's answer was cut off in the middle"
 
 
 def _status_of(body: Any) -> int | None:
-    code = body.get("code") if isinstance(body, dict) else None
+    code = body.get("code") if is_object(body) else None
     return code if isinstance(code, int) and 400 <= code < 600 else None
 
 
@@ -436,7 +465,16 @@ _SAID = {
     "timeout": "the provider {p} did not answer in time",
     "internal": "LiteLLM failed on the answer of {p}",
 }
-_STOPS = ("Received Messages", "Traceback (most", "{'role'", '{"role"', "messages=", "Messages=", "completion_kwargs", "[{")
+_STOPS = (
+    "Received Messages",
+    "Traceback (most",
+    "{'role'",
+    '{"role"',
+    "messages=",
+    "Messages=",
+    "completion_kwargs",
+    "[{",
+)
 
 
 def _said(problem: BaseException, code: str, provider: str) -> str:
@@ -454,7 +492,9 @@ def _said(problem: BaseException, code: str, provider: str) -> str:
     if unsupported:
         return f"{provider} does not take {unsupported[1]} for this model: leave it out, or give what it takes in provider_options"
     if code in _SAID:
-        return f"{_SAID[code].format(p=provider)}: {type(problem).__name__}" + (f": {text[:300]}" if text else "")
+        return f"{_SAID[code].format(p=provider)}: {type(problem).__name__}" + (
+            f": {text[:300]}" if text else ""
+        )
     return text or f"{type(problem).__name__} for {provider}"
 
 
@@ -465,11 +505,6 @@ def _content(request: Any) -> bytes:
         return b""
 
 
-_known: frozenset[str] = frozenset()
-
-
+@functools.cache
 def _providers(litellm: Any) -> frozenset[str]:
-    global _known
-    if not _known:
-        _known = frozenset(str(getattr(one, "value", one)) for one in litellm.provider_list)
-    return _known
+    return frozenset(str(getattr(one, "value", one)) for one in litellm.provider_list)

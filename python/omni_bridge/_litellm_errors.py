@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 import re
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ._translate_parts import is_list, is_object
 from .errors import OmniError, error_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 MAX_MESSAGE = 1000
 
@@ -147,9 +151,12 @@ _QUOTA = re.compile(
     re.IGNORECASE,
 )
 _FILTER = re.compile(
-    r"content[ _]?(management )?(policy|filter)|safety system|responsible ai|flagged as|usage policies", re.IGNORECASE
+    r"content[ _]?(management )?(policy|filter)|safety system|responsible ai|flagged as|usage policies",
+    re.IGNORECASE,
 )
-_BAD_KEY = re.compile(r"(api[ _]?key|token).{0,40}(not valid|invalid|expired|incorrect)|invalid api[ _]?key", re.IGNORECASE)
+_BAD_KEY = re.compile(
+    r"(api[ _]?key|token).{0,40}(not valid|invalid|expired|incorrect)|invalid api[ _]?key", re.IGNORECASE
+)
 
 _TOKENS = re.compile(
     r"(?i)(bearer\s+)[\w.~+/=-]{6,}"
@@ -188,7 +195,7 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
             except (TypeError, ValueError, IndexError):
                 continue
             seconds = when.timestamp() - (time.time() if now is None else now)
-        if seconds != seconds or seconds in (float("inf"), float("-inf")):
+        if not math.isfinite(seconds):
             continue
         return max(0.0, seconds)
     return None
@@ -225,15 +232,15 @@ def error_object(body: Any) -> dict[str, Any]:
             body = json.loads(body)
         except (ValueError, RecursionError):
             return {}
-    if isinstance(body, list):
+    if is_list(body):
         body = body[0] if body else {}
-    if not isinstance(body, dict):
+    if not is_object(body):
         return {}
     for key in ("error", "errors"):
         inner = body.get(key)
-        if isinstance(inner, list) and inner:
+        if is_list(inner) and inner:
             inner = inner[0]
-        if isinstance(inner, dict):
+        if is_object(inner):
             return inner
         if isinstance(inner, str):
             return {**body, "message": inner}
@@ -244,12 +251,19 @@ def classify(status: int | None, body: Any) -> tuple[str | None, str]:
     """``(code, message)`` that a provider's status and error body say; code None when they say nothing."""
     error = error_object(body)
     message = next(
-        (error[key] for key in ("message", "detail", "error_message", "msg") if isinstance(error.get(key), str)), ""
+        (
+            error[key]
+            for key in ("message", "detail", "error_message", "msg")
+            if isinstance(error.get(key), str)
+        ),
+        "",
     )
     metadata = error.get("metadata")
-    if isinstance(metadata, dict) and isinstance(metadata.get("raw"), str):  # OpenRouter puts the upstream's words here
+    if is_object(metadata) and isinstance(
+        metadata.get("raw"), str
+    ):  # OpenRouter puts the upstream's words here
         message = f"{message}: {metadata['raw']}"
-    if not message and isinstance(error.get("detail"), list):
+    if not message and is_list(error.get("detail")):
         message = json.dumps(error["detail"])[:MAX_MESSAGE]
     if status is None and isinstance(error.get("code"), int):
         status = error["code"]
@@ -298,7 +312,7 @@ def build(
         clean(message, secrets, prompts) or kind.__doc__ or code,
         provider=provider,
         model=model,
-        status=status if status else None,
+        status=status or None,
         retryable=retryable,
         retry_after=retry_after(headers),
         request_id=request_id(headers),

@@ -11,12 +11,16 @@ import asyncio
 import contextlib
 import contextvars
 import zlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-CURRENT: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar("omni_bridge_exchange", default=None)
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+CURRENT: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar(
+    "omni_bridge_exchange", default=None
+)
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -72,7 +76,7 @@ class Recorded(httpx.AsyncByteStream):
             self.seen.append(chunk)
             yield chunk
 
-    async def read_on(self, keep: bool = False) -> AsyncIterator[bytes]:
+    async def read_on(self, *, keep: bool = False) -> AsyncIterator[bytes]:
         """What LiteLLM took already, then the rest from the socket. With ``keep`` LiteLLM still gets the rest."""
         taken, peeked = self.seen, self._peeked
         self.seen = []
@@ -91,6 +95,7 @@ class Recorded(httpx.AsyncByteStream):
 
     async def drain(self, seconds: float) -> None:
         """Read to the end and drop it, for at most ``seconds``: a connection read to its end can be used again."""
+
         async def rest() -> None:
             with contextlib.suppress(Exception):
                 async for _ in self.read_on():
@@ -162,7 +167,9 @@ class Exchange:
         if response.status_code in _REDIRECTS:
             target = request.url.join(response.headers.get("location", ""))
             here = (request.url.scheme, request.url.host, request.url.port)
-            if request.method != "GET" and ((target.scheme, target.host, target.port) != here or response.status_code < 307):
+            if request.method != "GET" and (
+                (target.scheme, target.host, target.port) != here or response.status_code < 307
+            ):
                 # httpx would carry every header but Authorization to the other host, and repeat a 302 without its body.
                 self.redirect = target.host
                 response.headers.pop("location", None)

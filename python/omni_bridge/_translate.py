@@ -8,18 +8,22 @@ Answers: `decoder_for` gives the decoder of a wire that we read ourselves from t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ._translate_anthropic import MessagesDecoder
 from ._translate_gemini import GenerateDecoder
-from ._translate_mend import Mender
 from ._translate_openai import ChatDecoder
 from ._translate_others import CohereDecoder, OllamaDecoder
-from ._translate_parts import Decoder, Sse, WireError, as_dict, loads
+from ._translate_parts import Decoder, Sse, WireError, as_dict, is_list, is_object, loads
 from ._translate_responses import ResponsesDecoder
 from .errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from ._translate_mend import Mender
 
 _SAME = (
     "temperature",
@@ -82,6 +86,13 @@ _OTHER_PROTOCOLS = frozenset(
         "fal_ai",
     }
 )
+_CONTROL = re.compile(
+    r"(api_|base_|aws_|azure_|vertex_|litellm_|mock_|extra_|ssl_|hf_|custom_llm|client|shared_session|timeout|"
+    r"num_retries|max_retries|headers|model|messages|stream|acompletion|fallbacks|cach|metadata|proxy|logger|verbose|"
+    r"drop_|additional_drop|organization|deployment|region|input_cost|output_cost|callbacks|success|failure|prompt_id|"
+    r"guardrail|no-log)"
+)
+"""Names that steer LiteLLM itself: they are no fields of any provider's body."""
 _USUAL = frozenset({"temperature", "top_p", "max_tokens", "stop"})
 _HINTS = frozenset(
     {"user", "seed", "service_tier", "parallel_tool_calls", "frequency_penalty", "presence_penalty"}
@@ -94,7 +105,7 @@ def request_kwargs(
     mender: Mender,
     *,
     markers: bool = True,
-    supported: Callable[[], Iterable[str] | None] = lambda: None,
+    supported: Callable[[], Collection[str] | None] = lambda: None,
 ) -> dict[str, Any]:
     """Keyword arguments for ``litellm.acompletion`` of one contract request.
 
@@ -103,7 +114,7 @@ def request_kwargs(
     """
     provider = mender.provider
     mender.speaks_chat = provider not in _OTHER_PROTOCOLS
-    kwargs: dict[str, Any] = {"model": request["model"], "messages": mender.messages(markers)}
+    kwargs: dict[str, Any] = {"model": request["model"], "messages": mender.messages(markers=markers)}
     asked = [key for key in _SAME if request.get(key) is not None]
     for key in asked:
         kwargs[key] = request[key]
@@ -112,9 +123,10 @@ def request_kwargs(
     if tools:
         kwargs["tools"] = tools
     else:
-        for key in ("tool_choice", "parallel_tool_calls"):
-            if kwargs.pop(key, None) is not None:
-                asked.remove(key)
+        choice = kwargs.pop("tool_choice", None)
+        kwargs.pop("parallel_tool_calls", None)
+        if choice is not None and mender.tools:
+            mender.forced["tool_choice"] = choice
     if request.get("top_k") is not None:
         kwargs["top_k"] = request["top_k"]
     if request.get("reasoning_budget_tokens") is not None:
@@ -126,20 +138,32 @@ def request_kwargs(
     for key in ("api_base", "api_key"):
         if request.get(key):
             kwargs[key] = request[key]
-    unusual = [key for key in asked if key not in _USUAL]
-    if unusual:
-        known = supported()
-        for key in unusual if known is not None else ():
-            if key in known:
-                continue
-            if key in _HINTS:
-                kwargs.pop(key)
-            elif provider not in _OTHER_PROTOCOLS:
-                # LiteLLM's list is short of models that it does not know: the provider shall decide.
-                kwargs.setdefault("allowed_openai_params", []).append(key)
-    if not markers and mender.options:  # a signed body: LiteLLM puts unknown arguments into it itself
-        kwargs.update({key: value for key, value in mender.options.items() if key not in kwargs})
+    _settle_unusual(kwargs, [key for key in asked if key in kwargs and key not in _USUAL], mender, supported)
+    if not markers:  # a signed body: LiteLLM puts unknown arguments into it itself
+        kwargs.update(
+            {key: v for key, v in mender.options.items() if key not in kwargs and not _CONTROL.match(key)}
+        )
     return kwargs
+
+
+def _settle_unusual(
+    kwargs: dict[str, Any],
+    unusual: list[str],
+    mender: Mender,
+    supported: Callable[[], Collection[str] | None],
+) -> None:
+    """Parameters that LiteLLM may not know for the model: left out, sent all the same, or refused by LiteLLM."""
+    known = supported() if unusual else None
+    if known is None:
+        return
+    for key in unusual:
+        if key in known:
+            continue
+        if key in _HINTS:
+            kwargs.pop(key)
+        elif mender.speaks_chat:
+            # LiteLLM's list is short of models that it does not know: the provider shall decide.
+            kwargs.setdefault("allowed_openai_params", []).append(key)
 
 
 def _check_tools(mender: Mender, *, markers: bool) -> None:
@@ -163,12 +187,12 @@ def remote_images(request: dict[str, Any]) -> set[tuple[str, int]]:
     """Host and port of every address in the messages that LiteLLM may want to fetch."""
     found: set[tuple[str, int]] = set()
     for message in request["messages"]:
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else ():
-            if not isinstance(part, dict):
+        content = message.get("content") if is_object(message) else None
+        for part in content if is_list(content) else ():
+            if not is_object(part):
                 continue
             holder = part.get("image_url") or part.get("file")
-            url = (holder.get("url") or holder.get("file_id")) if isinstance(holder, dict) else holder
+            url = (holder.get("url") or holder.get("file_id")) if is_object(holder) else holder
             if isinstance(url, str) and url.startswith(("http://", "https://")):
                 with contextlib.suppress(ValueError):
                     parts = urlsplit(url)
@@ -216,12 +240,12 @@ def wire_of_request(path: str, body: dict[str, Any]) -> str | None:
 
 def wire_of_document(doc: Any) -> str | None:
     """The wire that an answer's first document shows, None if it does not show one."""
-    if isinstance(doc, list) and doc:
+    if is_list(doc) and doc:
         doc = doc[0]
-    if not isinstance(doc, dict):
+    if not is_object(doc):
         return None
     kind = doc.get("type")
-    if isinstance(doc.get("choices"), list):
+    if is_list(doc.get("choices")):
         return "openai_chat"
     if kind in ("message_start", "content_block_start", "ping") or (kind == "message" and "content" in doc):
         return "anthropic"
@@ -236,7 +260,7 @@ class Answer:
     """Feeds the bytes of one answer, streamed or not, to the decoder of its wire.
 
     The wire is what the first document shows, else what the request's path named; `decoder` is None until the first
-    document came. An answer of a wire that we do not know raises `UnknownWire` before any event.
+    document came. An answer of a wire that we do not know raises `UnknownWireError` before any event.
     """
 
     def __init__(self, wire: str | None, provider: str, context: dict[str, Any]) -> None:
@@ -287,7 +311,7 @@ class Answer:
     def _choose(self, doc: Any) -> Decoder:
         wire = wire_of_document(doc) or self._wire
         if wire is None:
-            raise UnknownWire
+            raise UnknownWireError
         self.decoder = WIRES[wire](self._provider, self._context)
         return self.decoder
 
@@ -332,5 +356,5 @@ def looks_textual(head: bytes, content_type: str) -> bool:
     return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b"d", b"e", b":", b"i", b"")
 
 
-class UnknownWire(Exception):
+class UnknownWireError(Exception):
     """The answer is of a wire that LiteLLM alone reads."""

@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._translate_parts import Decoder, WireError, add, as_dict, as_int, as_list, as_str, dumps, loads
+from ._translate_parts import (
+    Decoder,
+    WireError,
+    add,
+    as_dict,
+    as_int,
+    as_list,
+    as_str,
+    dumps,
+    is_list,
+    is_object,
+    loads,
+)
 
 FINISH = {
     "end_turn": "stop",
@@ -72,7 +84,7 @@ class MessagesDecoder(Decoder):
         doc = as_dict(doc)
         if doc.get("type") == "error" or (doc.get("error") and "content" not in doc):
             raise WireError("stream", "the provider answered with an error", doc.get("error") or doc)
-        if not isinstance(doc.get("content"), list):
+        if not is_list(doc.get("content")):
             raise WireError("protocol", "the provider's answer has no content")
         self._top(doc)
         for index, block in enumerate(doc["content"]):
@@ -157,7 +169,7 @@ class MessagesDecoder(Decoder):
                 self.parts.call_delta(self._calls[index], piece)
         elif kind == "citations_delta":
             citations = block.get("citations")
-            block["citations"] = [*(citations if isinstance(citations, list) else []), delta.get("citation")]
+            block["citations"] = [*(citations if is_list(citations) else []), delta.get("citation")]
         else:
             for key, value in delta.items():
                 if key == "type":
@@ -195,7 +207,7 @@ class MessagesDecoder(Decoder):
         if index in self._as_text:
             whole = loads(text) if text else given
             # LiteLLM's tool wraps what is not an object into {"values": …}
-            if isinstance(whole, dict) and set(whole) == {"values"}:
+            if is_object(whole) and set(whole) == {"values"}:
                 whole = whole["values"]
             self.parts.text(dumps(whole))
             self.parts.close()
@@ -203,7 +215,7 @@ class MessagesDecoder(Decoder):
         call = self._calls.pop(index)
         if not text:
             self.parts.call_delta(call, dumps(given) if given is not None else "{}")
-        extra = {key: value for key, value in block.items() if key in ("caller",) and value}
+        extra = {key: value for key, value in block.items() if key == "caller" and value}
         self.parts.call_end(call, None, extra and {"anthropic": extra})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._translate_openai import ChatDecoder
-from ._translate_parts import as_dict, as_list, as_str
+from ._translate_parts import as_dict, as_str, is_object, objects
 
 
 class ChunkDecoder(ChatDecoder):
@@ -29,8 +29,7 @@ class ChunkDecoder(ChatDecoder):
         fields = as_dict(message.pop("provider_specific_fields", None))
         if blocks:
             message.pop("reasoning_content", None)
-            for block in as_list(blocks):
-                block = as_dict(block)
+            for block in objects(blocks):
                 if block.get("type") == "redacted_thinking":
                     self.parts.begin_reasoning()
                     self.parts.close(encrypted=as_str(block.get("data")))
@@ -55,7 +54,7 @@ def _tidy(doc: Any) -> Any:
     if as_str(doc.get("id")).startswith("chatcmpl-"):
         doc.pop("id")  # made up where the provider gave none
     usage = doc.get("usage")
-    if isinstance(usage, dict):
+    if is_object(usage):
         usage = {key: value for key, value in usage.items() if value is not None}
         details = as_dict(usage.get("prompt_tokens_details"))
         creation = as_dict(details.get("cache_creation_token_details"))

@@ -9,7 +9,19 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from ._translate_parts import Decoder, WireError, add, as_dict, as_int, as_list, as_str, dumps
+from ._translate_parts import (
+    Decoder,
+    WireError,
+    add,
+    as_dict,
+    as_int,
+    as_list,
+    as_str,
+    dumps,
+    is_list,
+    is_object,
+    objects,
+)
 
 FINISH = {
     "STOP": "stop",
@@ -50,14 +62,14 @@ class GenerateDecoder(Decoder):
     def chunk(self, event: str, doc: Any) -> None:
         if doc == "[DONE]":
             return
-        if isinstance(doc, list):
+        if is_list(doc):
             for one in doc:
                 self.chunk(event, one)
             return
         self._document(as_dict(doc), whole=False)
 
     def body(self, doc: Any) -> None:
-        if isinstance(doc, list):  # a stream that was asked for without SSE
+        if is_list(doc):  # a stream that was asked for without SSE
             for one in doc:
                 self._document(as_dict(one), whole=False)
         else:
@@ -75,64 +87,69 @@ class GenerateDecoder(Decoder):
             self.finish["provider_data"] = self._data
         self.settle()
 
-    def _document(self, doc: dict[str, Any], whole: bool) -> None:
+    def _document(self, doc: dict[str, Any], *, whole: bool) -> None:
         if doc.get("error"):
             raise WireError("stream", "the provider reported an error", doc["error"])
-        if isinstance(doc.get("response"), dict) and "candidates" not in doc:
+        if is_object(doc.get("response")) and "candidates" not in doc:
             doc = doc["response"]
         for ours, theirs in (("id", "responseId"), ("model", "modelVersion")):
             if isinstance(doc.get(theirs), str) and ours not in self.meta:
                 self.meta[ours] = self.finish[ours] = doc[theirs]
         usage = doc.get("usageMetadata")
-        if isinstance(usage, dict):
+        if is_object(usage):
             self._usage = usage  # cumulative: the last one counts
             tier = usage.get("serviceTier")
             if isinstance(tier, str):
                 self.finish["service_tier"] = tier
         feedback = doc.get("promptFeedback")
-        if isinstance(feedback, dict):
+        if is_object(feedback):
             self._data["promptFeedback"] = feedback
             if feedback.get("blockReason"):
                 self._seen = True
                 self.finish["finish_reason"] = "content_filter"
                 self.finish["finish_reason_raw"] = str(feedback["blockReason"])
-        for candidate in as_list(doc.get("candidates"))[:1]:
-            self._seen = True
-            candidate = as_dict(candidate)
-            for part in as_list(as_dict(candidate.get("content")).get("parts")):
-                self._part(as_dict(part), whole)
-            reason = candidate.get("finishReason")
-            if reason:
-                self.set_finish(reason, FINISH)
-            elif whole:
-                self.finish.setdefault("finish_reason", "other")
-            for key in _CANDIDATE_DATA:
-                if candidate.get(key):
-                    self._data[key] = candidate[key]
-            if candidate.get("logprobsResult"):
-                self.finish["logprobs"] = _logprobs(candidate["logprobsResult"])
+        for candidate in objects(doc.get("candidates"))[:1]:
+            self._candidate(candidate, whole=whole)
 
-    def _part(self, part: dict[str, Any], whole: bool) -> None:
+    def _candidate(self, candidate: dict[str, Any], *, whole: bool) -> None:
+        self._seen = True
+        for part in objects(as_dict(candidate.get("content")).get("parts")):
+            self._part(part, whole=whole)
+        reason = candidate.get("finishReason")
+        if reason:
+            self.set_finish(reason, FINISH)
+        elif whole:
+            self.finish.setdefault("finish_reason", "other")
+        for key in _CANDIDATE_DATA:
+            if candidate.get(key):
+                self._data[key] = candidate[key]
+        if candidate.get("logprobsResult"):
+            self.finish["logprobs"] = _logprobs(candidate["logprobsResult"])
+
+    def _part(self, part: dict[str, Any], *, whole: bool) -> None:
         signature = part.get("thoughtSignature")
         signature = signature if isinstance(signature, str) and signature else None
-        if isinstance(part.get("functionCall"), dict):
+        if is_object(part.get("functionCall")):
             call = part["functionCall"]
             call_id = as_str(call.get("id")) or OWN_ID + uuid.uuid4().hex
             index = self.parts.call_start(call_id, as_str(call.get("name")))
             self.parts.call_delta(index, dumps(call.get("args") or {}))
             self.parts.call_end(index, signature)
-        elif isinstance(part.get("inlineData"), dict):
+        elif is_object(part.get("inlineData")):
             data = part["inlineData"]
-            if signature:
-                # The contract's media has no room for a signature; the provider wants it back with the picture.
-                self.parts.provider("gemini", "inlineData", part)
-            else:
-                self.parts.media(as_str(data.get("mimeType")) or "application/octet-stream", as_str(data.get("data")))
+            mime = as_str(data.get("mimeType")) or "application/octet-stream"
+            self.parts.media(mime, as_str(data.get("data")), signature)
         elif isinstance(part.get("text"), str):
             thought = bool(part.get("thought"))
             kind = "reasoning" if thought else "text"
             fresh = whole or signature is not None or self.parts.open_kind != kind
-            if fresh and signature is not None and not part["text"] and self.parts.open_kind == kind and not whole:
+            if (
+                fresh
+                and signature is not None
+                and not part["text"]
+                and self.parts.open_kind == kind
+                and not whole
+            ):
                 # An empty last piece that only carries the signature of what streamed before it.
                 self.parts.close(signature=signature)
                 return
@@ -158,15 +175,15 @@ def _logprobs(result: Any) -> Any:
     result = as_dict(result)
     top = as_list(result.get("topCandidates"))
     content: list[dict[str, Any]] = []
-    for position, chosen in enumerate(as_list(result.get("chosenCandidates"))):
-        chosen = as_dict(chosen)
+    for position, chosen in enumerate(objects(result.get("chosenCandidates"))):
         rivals = as_list(as_dict(top[position]).get("candidates")) if position < len(top) else []
         content.append(
             {
                 "token": chosen.get("token"),
                 "logprob": chosen.get("logProbability"),
                 "top_logprobs": [
-                    {"token": as_dict(r).get("token"), "logprob": as_dict(r).get("logProbability")} for r in rivals
+                    {"token": as_dict(r).get("token"), "logprob": as_dict(r).get("logProbability")}
+                    for r in rivals
                 ],
             }
         )

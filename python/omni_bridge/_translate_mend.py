@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ._translate_gemini import OWN_ID
-from ._translate_parts import as_dict, as_list, as_str, dumps, split_data_url
+from ._translate_parts import as_dict, as_list, as_str, dumps, is_list, is_object, objects, split_data_url
 
 Json = dict[str, Any]
 
@@ -26,7 +26,15 @@ FAMILIES = {
 """Names under which a wire's own parts and extras stand in a message, beside the provider's own name."""
 
 # Who takes a model's reasoning back, and in which field of an assistant message (OpenAI chat wire).
-_CARRIED = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "stop")
+_CARRIED = (
+    "temperature",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "logprobs",
+    "top_logprobs",
+    "stop",
+)
 
 REASONING_FIELD = {
     "groq": "reasoning",
@@ -43,7 +51,7 @@ REASONING_FIELD = {
 def deep_merge(into: Json, more: Json) -> Json:
     """``more`` laid over ``into``: objects are merged key by key, everything else replaces."""
     for key, value in more.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
+        if is_object(value) and is_object(into.get(key)):
             deep_merge(into[key], value)
         else:
             into[key] = value
@@ -58,7 +66,7 @@ def arguments_object(text: str) -> Json:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return {"_raw": text}
-    return value if isinstance(value, dict) else {"_raw": text}
+    return value if is_object(value) else {"_raw": text}
 
 
 def call_text(call: Json) -> tuple[str, str]:
@@ -70,17 +78,17 @@ def call_text(call: Json) -> tuple[str, str]:
 def parts_in_order(message: Json) -> Iterator[Json]:
     """The parts of an assistant message with its calls where they stood; calls without a mark come last."""
     content = message.get("content")
-    calls = {call.get("id"): call for call in as_list(message.get("tool_calls")) if isinstance(call, dict)}
+    calls = {call.get("id"): call for call in as_list(message.get("tool_calls")) if is_object(call)}
     if isinstance(content, str):
         if content:
             yield {"type": "text", "text": content}
     else:
         for part in as_list(content):
-            if isinstance(part, dict) and part.get("type") == "tool_call":
+            if is_object(part) and part.get("type") == "tool_call":
                 call = calls.pop(part.get("id"), None)
                 if call is not None:
                     yield {"type": "tool_call", "call": call}
-            elif isinstance(part, dict):
+            elif is_object(part):
                 yield part
     for call in calls.values():
         yield {"type": "tool_call", "call": call}
@@ -102,6 +110,7 @@ class Mender:
         self.options = as_dict(options.get(provider))
         self._tool_messages: dict[str, Json] = {}
         self.forced: Json = {}
+        self._message_extras = False
         self.speaks_chat = False
         self._custom_calls: set[str] = set()
         self._sent_calls: set[str] = set()
@@ -116,49 +125,63 @@ class Mender:
     def needed(self) -> bool:
         """Whether the wire body must be touched at all."""
         return bool(
-            self._marked or self.forced or self.tools or self.options or self.tool_extras or self._tool_messages or self._custom_calls
+            self._marked
+            or self._message_extras
+            or self.forced
+            or self.tools
+            or self.options
+            or self.tool_extras
+            or self._tool_messages
+            or self._custom_calls
         )
 
-    def messages(self, markers: bool) -> list[Json]:
+    def messages(self, *, markers: bool) -> list[Json]:
         """The messages as LiteLLM shall see them; without ``markers`` (a signed body) as well as it can say them."""
-        messages = [m for m in self.request["messages"] if isinstance(m, dict)]
+        messages = objects(self.request["messages"])
         for message in messages:
             for call in as_list(message.get("tool_calls")):
-                if isinstance(call, dict) and call.get("type") == "custom":
+                if is_object(call) and call.get("type") == "custom":
                     self._custom_calls.add(as_str(call.get("id")))
         special = markers and any(m.get("role") == "assistant" and _needs_mending(m) for m in messages)
         out: list[Json] = []
         for message in messages:
             role = message.get("role")
             if role == "assistant":
-                out.append(self._assistant(message, special, markers))
+                out.append(self._assistant(message, special=special, markers=markers))
             elif role == "tool":
-                out.append(self._tool(message, markers))
+                out.append(self._tool(message, markers=markers))
             else:
-                out.append(self._speaker(message, markers))
+                out.append(self._speaker(message, markers=markers))
         return out
 
-    def _assistant(self, message: Json, special: bool, markers: bool) -> Json:
+    def _assistant(self, message: Json, *, special: bool, markers: bool) -> Json:
         plain = {k: v for k, v in message.items() if k not in ("extra", "content", "refusal", "tool_calls")}
-        calls = [plain_call(call) for call in as_list(message.get("tool_calls")) if isinstance(call, dict)]
+        calls = [plain_call(call) for call in as_list(message.get("tool_calls")) if is_object(call)]
         if calls:
             plain["tool_calls"] = calls
         if special:
             plain["content"] = self.mark("assistant", message)
             return plain
-        texts, thinking = [], []
+        texts: list[Json] = []
+        thinking: list[Json] = []
         for part in parts_in_order(message):
             kind = part.get("type")
             if kind == "text":
                 texts.append(part)
             elif kind == "reasoning":
                 if part.get("signature"):
-                    block = {"type": "thinking", "thinking": part.get("text", ""), "signature": part["signature"]}
+                    block = {
+                        "type": "thinking",
+                        "thinking": part.get("text", ""),
+                        "signature": part["signature"],
+                    }
                     thinking.append(block)
                 elif part.get("encrypted"):
                     thinking.append({"type": "redacted_thinking", "data": part["encrypted"]})
-        if isinstance(message.get("content"), list) and any(part.get("cache_control") for part in texts):
-            plain["content"] = [{k: v for k, v in p.items() if k not in ("signature", "annotations")} for p in texts]
+        if is_list(message.get("content")) and any(part.get("cache_control") for part in texts):
+            plain["content"] = [
+                {k: v for k, v in p.items() if k not in ("signature", "annotations")} for p in texts
+            ]
         else:
             plain["content"] = "".join(as_str(part.get("text")) for part in texts) or (
                 message.get("refusal") or (None if calls else "")
@@ -167,27 +190,26 @@ class Mender:
             plain["thinking_blocks"] = thinking
         return plain
 
-    def _tool(self, message: Json, markers: bool) -> Json:
+    def _tool(self, message: Json, *, markers: bool) -> Json:
         plain = {k: v for k, v in message.items() if k not in ("extra", "is_error", "content")}
         call_id = as_str(message.get("tool_call_id"))
         if message.get("is_error") is not None or message.get("extra"):
             self._tool_messages[call_id] = message
         content = message.get("content")
-        plain["content"] = self._parts(content, markers) if isinstance(content, list) else (content or "")
+        plain["content"] = self._parts(content, markers=markers) if is_list(content) else (content or "")
         return plain
 
-    def _speaker(self, message: Json, markers: bool) -> Json:
+    def _speaker(self, message: Json, *, markers: bool) -> Json:
         plain = {k: v for k, v in message.items() if k not in ("extra", "content")}
         content = message.get("content")
-        plain["content"] = self._parts(content, markers) if isinstance(content, list) else (content or "")
-        if message.get("extra"):
-            self._tool_messages.setdefault("", {})
+        plain["content"] = self._parts(content, markers=markers) if is_list(content) else (content or "")
+        self._message_extras = self._message_extras or bool(message.get("extra"))
         return plain
 
-    def _parts(self, parts: list[Any], markers: bool) -> list[Json]:
+    def _parts(self, parts: list[Any], *, markers: bool) -> list[Json]:
         out: list[Json] = []
         for part in parts:
-            if not isinstance(part, dict):
+            if not is_object(part):
                 continue
             kind = part.get("type")
             if kind == "provider":
@@ -206,16 +228,14 @@ class Mender:
     def function_tools(self) -> list[Json]:
         """The tools that LiteLLM shall encode; the others are put in on the wire, at their places."""
         functions: list[Json] = []
-        for position, tool in enumerate(as_list(self.request.get("tools"))):
-            tool = as_dict(tool)
+        for position, tool in enumerate(objects(self.request.get("tools"))):
             if tool.get("type", "function") != "function":
                 self.tools.append((position, tool))
                 continue
             extra = as_dict(tool.get("extra"))
             if extra:
                 self.tool_extras[as_str(as_dict(tool.get("function")).get("name"))] = extra
-                tool = {k: v for k, v in tool.items() if k != "extra"}
-            functions.append(tool)
+            functions.append({k: v for k, v in tool.items() if k != "extra"} if extra else tool)
         return functions
 
     def insist(self, problem: str, kwargs: Json) -> bool:
@@ -223,9 +243,17 @@ class Mender:
 
         They are then written on the wire; ``problem`` is LiteLLM's message, which names them.
         """
-        if "does not support param" not in problem and "doesn't support" not in problem and "don't support" not in problem:
+        if (
+            "does not support param" not in problem
+            and "doesn't support" not in problem
+            and "don't support" not in problem
+        ):
             return False
-        named = {key: kwargs[key] for key in _CARRIED if kwargs.get(key) is not None and re.search(rf"\b{key}\b", problem)}
+        named = {
+            key: kwargs[key]
+            for key in _CARRIED
+            if kwargs.get(key) is not None and re.search(rf"\b{key}\b", problem)
+        }
         self.forced.update(named)
         return bool(named) and self.speaks_chat
 
@@ -237,8 +265,10 @@ class Mender:
         if wire in FAMILIES:
             getattr(self, "_mend_" + wire)(body)
             self._add_tools(body, wire)
-            if wire in ("openai_chat", "openai_responses"):
-                for key, value in self.forced.items():
+            for key, value in self.forced.items():
+                if key == "tool_choice":
+                    body.setdefault(key, _tool_choice(value, wire))
+                elif wire in ("openai_chat", "openai_responses"):
                     body.setdefault(key, value)
         text = self._plain_markers(body)
         if self.options:
@@ -252,7 +282,9 @@ class Mender:
         whole = json.dumps(body, ensure_ascii=False)
         if self.prefix not in whole:
             return body
-        return json.loads(self._pattern.sub(lambda m: json.dumps(self._plain(int(m[1])), ensure_ascii=False)[1:-1], whole))
+        return json.loads(
+            self._pattern.sub(lambda m: json.dumps(self._plain(int(m[1])), ensure_ascii=False)[1:-1], whole)
+        )
 
     def _plain(self, number: int) -> str:
         kind, value = self._marked[number]
@@ -270,7 +302,7 @@ class Mender:
     def _extra(self, holder: Json, wire: str) -> Json:
         extra = as_dict(holder.get("extra"))
         for name in self._names(wire):
-            if isinstance(extra.get(name), dict):
+            if is_object(extra.get(name)):
                 return extra[name]
         return {}
 
@@ -280,7 +312,9 @@ class Mender:
     def _add_tools(self, body: Json, wire: str) -> None:
         if self.tool_extras:
             for tool in as_list(body.get("tools")):
-                extra = self.tool_extras.get(as_str(as_dict(tool.get("function")).get("name") or tool.get("name")))
+                extra = self.tool_extras.get(
+                    as_str(as_dict(tool.get("function")).get("name") or tool.get("name"))
+                )
                 if extra:
                     deep_merge(tool, self._extra({"extra": extra}, wire))
         for position, tool in self.tools:
@@ -300,7 +334,7 @@ class Mender:
     def _mend_anthropic(self, body: Json) -> None:
         for message in as_list(body.get("messages")):
             message["content"] = self._anthropic_content(message.get("content"))
-        if isinstance(body.get("system"), list):
+        if is_list(body.get("system")):
             body["system"] = self._anthropic_content(body["system"])
 
     def _anthropic_content(self, content: Any) -> Any:
@@ -310,7 +344,7 @@ class Mender:
             content = [{"type": "text", "text": content}]
         blocks: list[Json] = []
         assistants: list[Json] = []
-        for block in as_list(content):
+        for block in objects(content):
             marked = self._marker(block.get("text")) if block.get("type") == "text" else None
             if marked is None:
                 if block.get("type") == "tool_result":
@@ -327,7 +361,7 @@ class Mender:
         return assistants or blocks
 
     def _anthropic_result(self, block: Json) -> None:
-        if isinstance(block.get("content"), list) or self.prefix in as_str(block.get("content")):
+        if is_list(block.get("content")) or self.prefix in as_str(block.get("content")):
             block["content"] = self._anthropic_content(block["content"])
         message = self._tool_messages.get(as_str(block.get("tool_use_id")))
         if message is not None:
@@ -343,14 +377,14 @@ class Mender:
             content["parts"] = self._gemini_parts(as_list(content.get("parts")))
             for part in content["parts"]:
                 response = part.get("functionResponse", part.get("function_response"))
-                if isinstance(response, dict):
+                if is_object(response):
                     responses.append(response)
         for key in ("system_instruction", "systemInstruction"):
-            if isinstance(body.get(key), dict) and isinstance(body[key].get("parts"), list):
+            if is_object(body.get(key)) and is_list(body[key].get("parts")):
                 body[key]["parts"] = self._gemini_parts(body[key]["parts"])
-        results = [m for m in self.request["messages"] if isinstance(m, dict) and m.get("role") == "tool"]
+        results = [m for m in self.request["messages"] if is_object(m) and m.get("role") == "tool"]
         if len(results) == len(responses):  # LiteLLM writes one response for each result, in their order
-            for message, response in zip(results, responses):
+            for message, response in zip(results, responses, strict=False):
                 self._gemini_result(message, response)
 
     def _gemini_parts(self, parts: list[Any]) -> list[Any]:
@@ -362,11 +396,15 @@ class Mender:
                 out.append(part)
             elif marked[0] == "assistant":
                 assistants.extend(gemini_assistant(marked[1], self._own, self._extra))
-                self._sent_calls.update(as_str(as_dict(c).get("id")) for c in as_list(marked[1].get("tool_calls")))
+                self._sent_calls.update(
+                    as_str(as_dict(c).get("id")) for c in as_list(marked[1].get("tool_calls"))
+                )
             elif marked[0] == "part" and self._own(marked[1], "gemini"):
                 out.append(marked[1]["data"])
             elif marked[0] == "extra":
-                out.append(deep_merge({"text": as_str(marked[1].get("text"))}, self._extra(marked[1], "gemini")))
+                out.append(
+                    deep_merge({"text": as_str(marked[1].get("text"))}, self._extra(marked[1], "gemini"))
+                )
         return assistants or out
 
     def _gemini_result(self, message: Json, response: Json) -> None:
@@ -382,12 +420,11 @@ class Mender:
 
     def _mend_openai_responses(self, body: Json) -> None:
         items = body.get("input")
-        if not isinstance(items, list):
+        if not is_list(items):
             return
         out: list[Any] = []
         skip: set[str] = set()
-        for item in items:
-            item = as_dict(item)
+        for item in objects(items):
             kind = item.get("type")
             if kind in ("function_call", "custom_tool_call") and item.get("call_id") in skip:
                 continue
@@ -397,17 +434,18 @@ class Mender:
                 message = self._tool_messages.get(as_str(item.get("call_id")))
                 if message is not None:
                     deep_merge(item, self._extra(message, "openai_responses"))
-                if isinstance(item.get("output"), list):
+                if is_list(item.get("output")):
                     item["output"] = self._responses_content(item["output"])[0]
-            elif isinstance(item.get("content"), list):
+            elif is_list(item.get("content")):
                 item["content"], assistants = self._responses_content(item["content"])
                 if assistants:
                     for message in assistants:
                         out.extend(responses_assistant(message, self._own, self._extra))
                         skip.update(as_str(c.get("id")) for c in as_list(message.get("tool_calls")))
                     continue
-            elif isinstance(item.get("content"), str) and (marked := self._marker(item["content"])):
-                if marked[0] == "assistant":
+            else:
+                marked = self._marker(item.get("content"))
+                if marked is not None and marked[0] == "assistant":
                     out.extend(responses_assistant(marked[1], self._own, self._extra))
                     skip.update(as_str(c.get("id")) for c in as_list(marked[1].get("tool_calls")))
                     continue
@@ -433,16 +471,21 @@ class Mender:
     # OpenAI chat
 
     def _mend_openai_chat(self, body: Json) -> None:
-        messages = as_list(body.get("messages"))
+        messages = objects(body.get("messages"))
+        asked = objects(self.request["messages"])
+        if self._message_extras and len(asked) == len(messages):
+            for message, given in zip(messages, asked, strict=True):
+                if given.get("role") not in ("assistant", "tool"):
+                    deep_merge(message, self._extra(given, "openai_chat"))
         for message in messages:
             content = message.get("content")
             marked = self._marker(content)
-            if marked is None and isinstance(content, list) and len(content) == 1:
+            if marked is None and is_list(content) and len(content) == 1:
                 marked = self._marker(as_dict(content[0]).get("text"))
             if marked is not None and marked[0] == "assistant":
                 self._chat_assistant(message, marked[1])
                 continue
-            if isinstance(content, list):
+            if is_list(content):
                 message["content"] = self._chat_content(content)
             if message.get("role") == "tool":
                 given = self._tool_messages.get(as_str(message.get("tool_call_id")))
@@ -472,12 +515,21 @@ class Mender:
         chat_assistant(message, given, field, self._own, self._extra)
 
 
+def _tool_choice(choice: Any, wire: str) -> Any:
+    """A choice among tools that LiteLLM has not seen, in the words of the wire."""
+    if wire == "anthropic" and isinstance(choice, str):
+        return {"type": {"required": "any"}.get(choice, choice)}
+    if wire == "openai_responses" and is_object(choice):
+        return {"type": choice.get("type"), **as_dict(choice.get(as_str(choice.get("type"))))}
+    return choice
+
+
 def _needs_mending(message: Json) -> bool:
     """Whether LiteLLM's own encoders would lose something of an assistant message."""
     content = message.get("content")
-    if isinstance(content, list):
+    if is_list(content):
         for part in content:
-            if not isinstance(part, dict) or part.get("type") != "text":
+            if not is_object(part) or part.get("type") != "text":
                 return True
             if part.get("signature") or part.get("annotations") or part.get("extra"):
                 return True
@@ -486,7 +538,7 @@ def _needs_mending(message: Json) -> bool:
     if message.get("extra") or message.get("refusal"):
         return True
     for call in as_list(message.get("tool_calls")):
-        if not isinstance(call, dict):
+        if not is_object(call):
             continue
         if call.get("signature") or call.get("extra") or call.get("type") == "custom":
             return True
@@ -513,24 +565,37 @@ def _is_object(text: str) -> bool:
 Own = Callable[[Json, str], bool]
 Extra = Callable[[Json, str], Json]
 
-_CITATIONS = ("char_location", "page_location", "content_block_location", "web_search_result_location", "search_result_location")
+_CITATIONS = (
+    "char_location",
+    "page_location",
+    "content_block_location",
+    "web_search_result_location",
+    "search_result_location",
+)
 
 
 def anthropic_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
     """An assistant message as Anthropic blocks: what came from Anthropic goes back as it came."""
     blocks: list[Json] = []
-    for part in parts_in_order(message):
-        kind = part.get("type")
+    for found in parts_in_order(message):
+        kind = found.get("type")
+        part: Json = found["call"] if kind == "tool_call" and "call" in found else found
         block: Json | None = None
         if kind == "text":
             if part.get("text"):
                 block = {"type": "text", "text": part["text"]}
-                citations = [c for c in as_list(part.get("annotations")) if as_dict(c).get("type") in _CITATIONS]
+                citations = [
+                    c for c in as_list(part.get("annotations")) if as_dict(c).get("type") in _CITATIONS
+                ]
                 if citations:
                     block["citations"] = citations
         elif kind == "reasoning":
             if part.get("signature"):
-                block = {"type": "thinking", "thinking": as_str(part.get("text")), "signature": part["signature"]}
+                block = {
+                    "type": "thinking",
+                    "thinking": as_str(part.get("text")),
+                    "signature": part["signature"],
+                }
             elif part.get("encrypted"):
                 block = {"type": "redacted_thinking", "data": part["encrypted"]}
         elif kind == "provider":
@@ -538,7 +603,6 @@ def anthropic_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
                 blocks.append(part["data"])
                 continue
         elif kind == "tool_call":
-            part = part["call"]
             name, text = call_text(part)
             block = {"type": "tool_use", "id": part.get("id"), "name": name, "input": arguments_object(text)}
         if block is not None:
@@ -555,8 +619,9 @@ def anthropic_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
 def gemini_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
     """An assistant message as Gemini parts, signatures where they stood."""
     parts: list[Json] = []
-    for part in parts_in_order(message):
-        kind = part.get("type")
+    for found in parts_in_order(message):
+        kind = found.get("type")
+        part: Json = found["call"] if kind == "tool_call" and "call" in found else found
         wire: Json | None = None
         if kind == "text":
             if part.get("text") or part.get("signature"):
@@ -573,9 +638,10 @@ def gemini_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
             wire = {"inlineData": {"mimeType": media[0], "data": media[1]}} if media else None
         elif kind == "input_audio":
             audio = as_dict(part.get("input_audio"))
-            wire = {"inlineData": {"mimeType": "audio/" + as_str(audio.get("format")), "data": audio.get("data")}}
+            wire = {
+                "inlineData": {"mimeType": "audio/" + as_str(audio.get("format")), "data": audio.get("data")}
+            }
         elif kind == "tool_call":
-            part = part["call"]
             name, text = call_text(part)
             call: Json = {"name": name, "args": arguments_object(text)}
             if part.get("id") and not as_str(part["id"]).startswith(OWN_ID):
@@ -597,7 +663,11 @@ def responses_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
         kind = part.get("type")
         if kind == "text":
             if part.get("text"):
-                content = {"type": "output_text", "text": part["text"], "annotations": as_list(part.get("annotations"))}
+                content = {
+                    "type": "output_text",
+                    "text": part["text"],
+                    "annotations": as_list(part.get("annotations")),
+                }
                 if items and items[-1].get("type") == "message":
                     items[-1]["content"].append(content)
                 else:
@@ -606,7 +676,7 @@ def responses_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
         elif kind == "reasoning":
             if not part.get("id"):
                 continue
-            last = items[-1] if items else {}
+            last: Json = items[-1] if items else {}
             if last.get("type") != "reasoning" or last.get("id") != part["id"]:
                 last = {"type": "reasoning", "id": part["id"], "summary": []}
                 items.append(last)
@@ -665,10 +735,12 @@ def chat_assistant(wire: Json, message: Json, field: str, own: Own, extra: Extra
         wire[field] = "".join(reasoning)
     if message.get("refusal"):
         wire["refusal"] = message["refusal"]
-    calls = [call for call in as_list(message.get("tool_calls")) if isinstance(call, dict)]
+    calls = [call for call in as_list(message.get("tool_calls")) if is_object(call)]
     if calls:
         wire["tool_calls"] = [
-            deep_merge({k: v for k, v in call.items() if k not in ("signature", "extra")}, extra(call, "openai_chat"))
+            deep_merge(
+                {k: v for k, v in call.items() if k not in ("signature", "extra")}, extra(call, "openai_chat")
+            )
             for call in calls
         ]
     deep_merge(wire, extra(message, "openai_chat"))

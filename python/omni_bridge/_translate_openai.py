@@ -9,7 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._translate_parts import Decoder, WireError, add, as_dict, as_int, as_list, as_str, dumps, split_data_url
+from ._translate_parts import (
+    Decoder,
+    WireError,
+    add,
+    as_dict,
+    as_int,
+    as_list,
+    as_str,
+    dumps,
+    is_list,
+    is_object,
+    objects,
+    split_data_url,
+)
 
 FINISH = {
     "stop": "stop",
@@ -26,8 +39,12 @@ FINISH = {
     "refusal": "content_filter",
     "pause": "pause",
 }
-_TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "service_tier", "error", "obfuscation", "p"})
-_CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs", "text", "native_finish_reason", "error"})
+_TOP = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "service_tier", "error", "obfuscation", "p"}
+)
+_CHOICE = frozenset(
+    {"index", "message", "delta", "finish_reason", "logprobs", "text", "native_finish_reason", "error"}
+)
 _MESSAGE = frozenset(
     {
         "role",
@@ -80,7 +97,7 @@ class ChatDecoder(Decoder):
         if doc == "[DONE]":
             self.last_seen = True
             return
-        if not isinstance(doc, dict):
+        if not is_object(doc):
             raise WireError("protocol", "the provider sent an event that is not an object")
         error = doc.get("error")
         if error or event == "error":
@@ -88,8 +105,7 @@ class ChatDecoder(Decoder):
         self._top(doc)
         choices = doc.get("choices")
         if choices:
-            for choice in as_list(choices):
-                choice = as_dict(choice)
+            for choice in objects(choices):
                 if choice.get("index"):  # n is 1 for us; other choices are not asked for
                     continue
                 self._choice(choice, as_dict(choice.get("delta")) or as_dict(choice.get("message")))
@@ -100,11 +116,10 @@ class ChatDecoder(Decoder):
         choices = doc.get("choices")
         if error and not choices:
             raise WireError("stream", "the provider answered with an error", error)
-        if not isinstance(choices, list):
+        if not is_list(choices):
             raise WireError("protocol", "the provider's answer has no choices")
         self._top(doc)
-        for choice in choices:
-            choice = as_dict(choice)
+        for choice in objects(choices):
             if not choice.get("index"):
                 self._choice(choice, as_dict(choice.get("message")) or as_dict(choice.get("delta")))
                 break
@@ -118,7 +133,9 @@ class ChatDecoder(Decoder):
             self._begin(call)
             self.parts.call_end(call.index, call.signature, call.extra and {self.provider: call.extra})
         if self._audio.get("data"):
-            self.parts.media("audio/" + as_str(self.context.get("audio_format") or "wav"), self._audio.pop("data"))
+            self.parts.media(
+                "audio/" + as_str(self.context.get("audio_format") or "wav"), self._audio.pop("data")
+            )
         if self._details:
             self.finish["message_extra"] = {"reasoning_details": self._details}
         if self._audio:
@@ -173,7 +190,7 @@ class ChatDecoder(Decoder):
         logprobs = choice.get("logprobs")
         if logprobs:
             for key, value in as_dict(logprobs).items():
-                if isinstance(value, list):
+                if is_list(value):
                     self._logprobs.setdefault(key, []).extend(value)
                 elif value is not None:
                     self._logprobs[key] = value
@@ -188,13 +205,11 @@ class ChatDecoder(Decoder):
         self.parts.text(text)
 
     def _message(self, message: dict[str, Any]) -> None:
-        reasoning = message.get("reasoning_content")
-        if not isinstance(reasoning, str) or not reasoning:
-            reasoning = message.get("reasoning")
         details = message.get("reasoning_details")
-        if isinstance(details, list):
+        if is_list(details):
             self._merge_details(details)
-        if isinstance(reasoning, str) and reasoning:
+        reasoning = as_str(message.get("reasoning_content")) or as_str(message.get("reasoning"))
+        if reasoning:
             if self.parts.open_kind == "text":
                 self._close_text()
             self.parts.reasoning(reasoning)
@@ -202,30 +217,29 @@ class ChatDecoder(Decoder):
         if isinstance(content, str):
             if content:
                 self._text(content)
-        elif isinstance(content, list):
-            for part in content:
-                self._part(as_dict(part))
-        refusal = message.get("refusal")
-        if isinstance(refusal, str):
-            self.parts.refusal(refusal)
-        annotations = message.get("annotations")
-        if isinstance(annotations, list):
-            self._annotations.extend(annotations)
-        for image in as_list(message.get("images")):
-            self._image(as_dict(image))
+        else:
+            for part in objects(content):
+                self._part(part)
+        self.parts.refusal(as_str(message.get("refusal")))
+        self._annotations.extend(as_list(message.get("annotations")))
+        for image in objects(message.get("images")):
+            self._image(image)
         calls = message.get("tool_calls")
         if calls:
-            for position, call in enumerate(as_list(calls)):
-                self._call(as_dict(call), position)
+            for position, call in enumerate(objects(calls)):
+                self._call(call, position)
         elif as_dict(message.get("function_call")).get("name"):
             self._call({"function": message["function_call"]}, 0)
-        audio = message.get("audio")
-        if isinstance(audio, dict):
-            for key, value in audio.items():
-                if key in ("data", "transcript") and isinstance(value, str):
-                    self._audio[key] = self._audio.get(key, "") + value
-                elif value is not None:
-                    self._audio[key] = value
+        if not _MESSAGE.issuperset(message) or message.get("audio"):
+            self._rest(message)
+
+    def _rest(self, message: dict[str, Any]) -> None:
+        """Audio, and what only this provider has."""
+        for key, value in as_dict(message.get("audio")).items():
+            if key in ("data", "transcript") and isinstance(value, str):
+                self._audio[key] = self._audio.get(key, "") + value
+            elif value is not None:
+                self._audio[key] = value
         for key, value in message.items():
             if key not in _MESSAGE and value is not None and value not in ("", [], {}):
                 self._data.setdefault("message", {})[key] = value
@@ -236,7 +250,9 @@ class ChatDecoder(Decoder):
             self._text(as_str(part.get("text")))
         elif kind == "thinking":
             thinking = part.get("thinking")
-            text = "".join(as_str(as_dict(p).get("text")) for p in thinking) if isinstance(thinking, list) else thinking
+            text = (
+                "".join(as_str(as_dict(p).get("text")) for p in thinking) if is_list(thinking) else thinking
+            )
             if self.parts.open_kind == "text":
                 self._close_text()
             if text:
@@ -259,7 +275,7 @@ class ChatDecoder(Decoder):
 
     def _image(self, part: dict[str, Any]) -> None:
         url = part.get("image_url")
-        url = as_str(as_dict(url).get("url")) if isinstance(url, dict) else as_str(url)
+        url = as_str(as_dict(url).get("url")) if is_object(url) else as_str(url)
         media = split_data_url(url)
         if media:
             self._close_text()
@@ -280,7 +296,13 @@ class ChatDecoder(Decoder):
             # Some servers number every call 0: another id with a name is another call.
             key = call_id
             call = self._calls.get(key)
-        if call is None and self._latest is not None and not call_id and not name and piece.get("index") is None:
+        if (
+            call is None
+            and self._latest is not None
+            and not call_id
+            and not name
+            and piece.get("index") is None
+        ):
             call = self._latest
         if call is None:
             call = self._calls[key] = _Call()
@@ -294,7 +316,7 @@ class ChatDecoder(Decoder):
         if isinstance(arguments, str):
             call.arguments += arguments
         extra = piece.get("extra_content")
-        if isinstance(extra, dict):
+        if is_object(extra):
             signature = as_dict(extra.get("google")).get("thought_signature")
             if isinstance(signature, str):
                 call.signature = signature
@@ -312,7 +334,7 @@ class ChatDecoder(Decoder):
             self._close_text()
         if not call.id:
             call.id = f"call_{len(self._calls)}_{as_str(self.meta.get('id'))[-12:]}"
-        call.index = self.parts.call_start(call.id, call.name, call.custom)
+        call.index = self.parts.call_start(call.id, call.name, custom=call.custom)
         if call.arguments:
             self.parts.call_delta(call.index, call.arguments)
             call.arguments = ""
@@ -320,7 +342,7 @@ class ChatDecoder(Decoder):
     def _merge_details(self, details: list[Any]) -> None:
         """OpenRouter's reasoning_details: the pieces of one entry joined, so that they go back as one message's."""
         for piece in details:
-            if not isinstance(piece, dict):
+            if not is_object(piece):
                 continue
             last = self._details[-1] if self._details else None
             if (
@@ -330,7 +352,11 @@ class ChatDecoder(Decoder):
                 and last.get("type") == piece.get("type")
             ):
                 for key, value in piece.items():
-                    if key in ("text", "summary", "data") and isinstance(value, str) and isinstance(last.get(key), str):
+                    if (
+                        key in ("text", "summary", "data")
+                        and isinstance(value, str)
+                        and isinstance(last.get(key), str)
+                    ):
                         last[key] += value
                     elif value is not None:
                         last[key] = value
@@ -375,7 +401,7 @@ def read_usage(usage: Any) -> dict[str, Any]:
     if reasoning is not None:
         out["reasoning_tokens"] = reasoning
     cost = usage.get("cost")
-    cost = as_dict(cost).get("total_cost") if isinstance(cost, dict) else cost
+    cost = as_dict(cost).get("total_cost") if is_object(cost) else cost
     if isinstance(cost, (int, float)) and not isinstance(cost, bool):
         out["cost_usd"] = float(cost)
     return out

@@ -10,7 +10,18 @@ import uuid
 from typing import Any
 
 from ._translate_gemini import OWN_ID
-from ._translate_parts import Decoder, WireError, add, as_dict, as_int, as_list, as_str, dumps
+from ._translate_parts import (
+    Decoder,
+    WireError,
+    add,
+    as_dict,
+    as_int,
+    as_list,
+    as_str,
+    dumps,
+    is_list,
+    is_object,
+)
 
 COHERE_FINISH = {
     "COMPLETE": "stop",
@@ -54,7 +65,7 @@ class CohereDecoder(Decoder):
                 self.parts.call_end(index)
         elif kind == "citation-start":
             citations = message.get("citations")
-            self._citations.extend(citations if isinstance(citations, list) else [citations])
+            self._citations.extend(citations if is_list(citations) else [citations])
         elif kind == "message-start":
             self._id(doc.get("id"))
         elif kind == "message-end":
@@ -65,7 +76,7 @@ class CohereDecoder(Decoder):
     def body(self, doc: Any) -> None:
         doc = as_dict(doc)
         message = doc.get("message")
-        if not isinstance(message, dict):
+        if not is_object(message):
             raise WireError("protocol", "the provider's answer has no message")
         self._id(doc.get("id"))
         self._reasoning(as_str(message.get("tool_plan")))
@@ -106,20 +117,26 @@ class CohereDecoder(Decoder):
     def _call(self, key: Any, call: dict[str, Any]) -> None:
         function = as_dict(call.get("function"))
         self.parts.close(annotations=self._citations if self.parts.open_kind == "text" else None)
-        index = self.parts.call_start(as_str(call.get("id")) or OWN_ID + uuid.uuid4().hex, as_str(function.get("name")))
+        index = self.parts.call_start(
+            as_str(call.get("id")) or OWN_ID + uuid.uuid4().hex, as_str(function.get("name"))
+        )
         self._calls[key] = index
         self.parts.call_delta(index, as_str(function.get("arguments")))
 
     def _finish(self, holder: dict[str, Any]) -> None:
         reason = holder.get("finish_reason")
         if reason in ("ERROR", "TIMEOUT"):
-            raise WireError("stream", f"the provider stopped with {reason}", {"message": holder.get("error") or reason})
+            raise WireError(
+                "stream", f"the provider stopped with {reason}", {"message": holder.get("error") or reason}
+            )
         self.set_finish(reason, COHERE_FINISH)
         usage = as_dict(holder.get("usage"))
         if usage:
             tokens = as_dict(usage.get("tokens")) or as_dict(usage.get("billed_units"))
             incoming, outgoing = as_int(tokens.get("input_tokens")), as_int(tokens.get("output_tokens"))
-            self.parts.usage(_usage(usage, incoming, outgoing, usage.get("cached_tokens"), tokens.get("reasoning_tokens")))
+            self.parts.usage(
+                _usage(usage, incoming, outgoing, usage.get("cached_tokens"), tokens.get("reasoning_tokens"))
+            )
         self.last_seen = True
 
 
@@ -159,7 +176,7 @@ class OllamaDecoder(Decoder):
             self.last_seen = True
 
     def body(self, doc: Any) -> None:
-        if not isinstance(doc, dict) or not ("message" in doc or "response" in doc or "error" in doc):
+        if not is_object(doc) or not ("message" in doc or "response" in doc or "error" in doc):
             raise WireError("protocol", "the provider's answer has no message")
         self.chunk("", doc)
         self.last_seen = True
@@ -171,7 +188,9 @@ class OllamaDecoder(Decoder):
         self.settle()
 
 
-def _usage(raw: Any, incoming: int | None, outgoing: int | None, cached: Any, reasoning: Any) -> dict[str, Any]:
+def _usage(
+    raw: Any, incoming: int | None, outgoing: int | None, cached: Any, reasoning: Any
+) -> dict[str, Any]:
     found = {
         "input_tokens": incoming,
         "output_tokens": outgoing,

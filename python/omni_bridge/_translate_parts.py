@@ -6,7 +6,7 @@ Pure: bytes and dicts in, contract events out. No clock, no socket, no third par
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeGuard
 
 Event = dict[str, Any]
 
@@ -57,7 +57,9 @@ class Sse:
         for line in lines:
             if not line:
                 if self._data:
-                    out.append((self._event, self._data[0] if len(self._data) == 1 else "\n".join(self._data)))
+                    out.append(
+                        (self._event, self._data[0] if len(self._data) == 1 else "\n".join(self._data))
+                    )
                     self._data = []
                 self._event = ""
             elif line.startswith(b"data:"):
@@ -151,11 +153,17 @@ class Parts:
 
     def provider(self, provider: str, kind: str, data: Any) -> None:
         self.close()
-        event = {"type": "provider_part", "index": self._next, "provider": provider, "kind": kind, "data": data}
+        event = {
+            "type": "provider_part",
+            "index": self._next,
+            "provider": provider,
+            "kind": kind,
+            "data": data,
+        }
         self.events.append(event)
         self._next += 1
 
-    def call_start(self, call_id: str, name: str, custom: bool = False) -> int:
+    def call_start(self, call_id: str, name: str, *, custom: bool = False) -> int:
         self.close()
         index = self._next
         self._next += 1
@@ -228,12 +236,25 @@ def loads(text: str | bytes) -> Any:
         raise WireError("protocol", f"the provider answered with {what}") from problem
 
 
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
 def as_dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    return value if is_object(value) else {}
 
 
 def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return value if is_list(value) else []
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list; what is not an object, or no list, is left out."""
+    return [one for one in value if is_object(one)] if is_list(value) else []
 
 
 def as_str(value: Any) -> str:

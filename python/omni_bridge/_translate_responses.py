@@ -9,9 +9,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._translate_parts import Decoder, WireError, as_dict, as_int, as_list, as_str
+from ._translate_parts import (
+    Decoder,
+    WireError,
+    as_dict,
+    as_int,
+    as_list,
+    as_str,
+    is_list,
+    is_object,
+    objects,
+)
 
-_TOP_DATA = ("incomplete_details", "metadata", "conversation", "background", "safety_identifier", "prompt_cache_key")
+_TOP_DATA = (
+    "incomplete_details",
+    "metadata",
+    "conversation",
+    "background",
+    "safety_identifier",
+    "prompt_cache_key",
+)
 
 
 class ResponsesDecoder(Decoder):
@@ -24,6 +41,7 @@ class ResponsesDecoder(Decoder):
         self._ids: set[str] = set()
         self._call: dict[int, int] = {}
         self._sent: dict[Any, int] = {}
+        self._reasoned: set[int] = set()
         self._extra: dict[str, Any] = {}
 
     def chunk(self, event: str, doc: Any) -> None:
@@ -57,7 +75,9 @@ class ResponsesDecoder(Decoder):
             self._top(as_dict(doc.get("response")))
         elif kind == "response.failed":
             response = as_dict(doc.get("response"))
-            raise WireError("stream", "the provider reported a failed response", response.get("error") or response)
+            raise WireError(
+                "stream", "the provider reported a failed response", response.get("error") or response
+            )
         elif kind == "error" or (doc.get("error") and "response" not in doc):
             raise WireError("stream", "the provider reported an error in its stream", doc.get("error") or doc)
 
@@ -65,7 +85,7 @@ class ResponsesDecoder(Decoder):
         doc = as_dict(doc)
         if doc.get("error"):
             raise WireError("stream", "the provider answered with an error", doc["error"])
-        if not isinstance(doc.get("output"), list):
+        if not is_list(doc.get("output")):
             raise WireError("protocol", "the provider's answer has no output")
         self._final(doc)
 
@@ -91,15 +111,14 @@ class ResponsesDecoder(Decoder):
 
     def _final(self, response: dict[str, Any]) -> None:
         self._top(response)
-        for index, item in enumerate(as_list(response.get("output"))):
-            item = as_dict(item)
+        for index, item in enumerate(objects(response.get("output"))):
             # Items are matched by id, where they have one: some servers leave the last event's output short.
             if item.get("id") in self._ids and item.get("id"):
                 continue
             if index not in self._done:
                 self._item(index, item)
         usage = response.get("usage")
-        if isinstance(usage, dict):
+        if is_object(usage):
             self.parts.usage(read_usage(usage))
         status = as_str(response.get("status"))
         reason = as_str(as_dict(response.get("incomplete_details")).get("reason"))
@@ -122,7 +141,9 @@ class ResponsesDecoder(Decoder):
             pass  # begins with its first summary, or when the whole item comes
         elif kind in ("function_call", "custom_tool_call"):
             call_id = as_str(item.get("call_id")) or as_str(item.get("id"))
-            self._call[index] = self.parts.call_start(call_id, as_str(item.get("name")), kind == "custom_tool_call")
+            self._call[index] = self.parts.call_start(
+                call_id, as_str(item.get("name")), custom=kind == "custom_tool_call"
+            )
 
     def _piece(self, index: int, content: Any, text: str) -> None:
         key = (index, content)
@@ -134,6 +155,7 @@ class ResponsesDecoder(Decoder):
 
     def _reasoning_piece(self, index: int, number: Any, text: str) -> None:
         key = (index, "reasoning", number)
+        self._reasoned.add(index)
         if key not in self._sent:
             self.parts.begin_reasoning(as_str(self._items.get(index, {}).get("id")) or None)
             self._sent[key] = 0
@@ -165,8 +187,7 @@ class ResponsesDecoder(Decoder):
             self.parts.provider("openai", kind, item)
 
     def _message(self, index: int, item: dict[str, Any]) -> None:
-        for number, part in enumerate(as_list(item.get("content"))):
-            part = as_dict(part)
+        for number, part in enumerate(objects(item.get("content"))):
             sent = self._sent.get((index, number))
             if part.get("type") == "refusal":
                 self.parts.refusal(as_str(part.get("refusal"))[sent or 0 :])
@@ -179,18 +200,19 @@ class ResponsesDecoder(Decoder):
                 self.parts.text(text[sent:])
             self.parts.close(annotations=as_list(part.get("annotations")))
             if part.get("logprobs"):
-                self.finish.setdefault("logprobs", {"content": []})["content"].extend(as_list(part["logprobs"]))
+                self.finish.setdefault("logprobs", {"content": []})["content"].extend(
+                    as_list(part["logprobs"])
+                )
         if item.get("phase"):
             self._extra["phase"] = item["phase"]
 
     def _reasoning(self, index: int, item: dict[str, Any]) -> None:
         """One reasoning part a summary, all with the item's id; the last one carries the encrypted content."""
         item_id = as_str(item.get("id")) or None
-        pieces = [("reasoning_", n, as_dict(p)) for n, p in enumerate(as_list(item.get("summary")))]
-        pieces += [("reasoning_", ("content", n), as_dict(p)) for n, p in enumerate(as_list(item.get("content")))]
-        streamed = [key for key in self._sent if isinstance(key, tuple) and key[0] == index and "reasoning" in key]
+        pieces = [*objects(item.get("summary")), *objects(item.get("content"))]
+        streamed = index in self._reasoned
         if not streamed:
-            for _, _, part in pieces:
+            for part in pieces:
                 self.parts.begin_reasoning(item_id)
                 self.parts.reasoning(as_str(part.get("text")))
             if not pieces:
