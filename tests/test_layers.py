@@ -135,7 +135,7 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module.split(".")[0])
         elif isinstance(node, ast.Call) and isinstance(node.args[0] if node.args else None, ast.Constant):
-            # importlib.import_module("name"), __import__("name")
+            # the two functions that import by a name given as text
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if called in {"import_module", "__import__"}:
                 found.add(str(node.args[0].value).split(".")[0])

@@ -61,7 +61,7 @@ def replay() -> str:
     lines += [counted(name, *sums[name]) for name in many]
     lines.append(counted(f"{len(few)} others", sum(sums[n][0] for n in few), sum(sums[n][1] for n in few)))
     lines.append(counted("**all**", sum(s for s, _ in sums.values()), sum(e for _, e in sums.values())))
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"How the streams were cut: {', '.join(replayed()['cuts'])}."])
 
 
 def counted(name: str, sent: int, equal: int) -> str:
