@@ -22,7 +22,7 @@ static void *call_in_every_way(void *argument) {
         CHECK(lasts == 1 && omni_stream_free(stream) == OMNI_CODE_OK);
 
         CHECK(omni_chat(client, "wrong", &out) == OMNI_CODE_INVALID_REQUEST);
-        snprintf(request, sizeof request, "{\"bridge\": \"no%d\"}", number);
+        snprintf(request, sizeof request, "{\"no%d\": 1}", number);
         CHECK(omni_init(request) == NULL);
         snprintf(wanted, sizeof wanted, "no%d", number);
         CHECK(has(omni_last_error(), wanted)); /* this thread's own error */
