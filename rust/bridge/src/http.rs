@@ -293,7 +293,12 @@ impl Whole {
                 Err(error) => return Poll::Ready(Err(service.unreached(error))),
             }
         }
-        poll_rest(&mut self.exchange, MAX_ERROR, &mut self.body, context)
+        let body = ready!(poll_rest(&mut self.exchange, MAX_ERROR, &mut self.body, context))?;
+        Poll::Ready(match &self.head {
+            // A wrong token, for one: the service says so itself.
+            Some(head) if !head.is_success() => Err(service.refused(head, &body)),
+            _ => Ok(body),
+        })
     }
 }
 
