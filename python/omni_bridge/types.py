@@ -453,7 +453,7 @@ class Message(_Open):
 
 
 class Timeouts(_Document):
-    """Seconds for each wait; None means no limit of ours."""
+    """Seconds for each wait; None means the limit that the client has."""
 
     connect: Annotated[float, Field(gt=0)] | None = None
     """Until the connection stands."""

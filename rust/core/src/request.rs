@@ -32,7 +32,7 @@ pub enum Timeout {
     Each(Timeouts),
 }
 
-/// Seconds for each wait; absent means no limit of ours.
+/// Seconds for each wait; absent means the limit that the client has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
