@@ -16,6 +16,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+import omni_bridge
 import pytest
 from omni_bridge.testing import DemoServer
 
@@ -119,6 +120,7 @@ def test_it_says_where_it_serves_and_what(served: Served):
     assert served.ready["pid"] == served.process.pid
     health = json.loads(served.ask("/health").read())
     assert (health["status"], health["contract"]) == ("ok", 1)
+    assert health["warm"] in (True, False)
 
 
 def test_a_chat_gives_the_reply_of_the_contract(served: Served):
@@ -129,6 +131,7 @@ def test_a_chat_gives_the_reply_of_the_contract(served: Served):
     assert reply["tool_calls"] == []
     assert reply["finish_reason"] == "stop"
     assert reply["message"]["role"] == "assistant"
+    assert json.loads(served.ask("/health").read())["warm"] is True
     assert reply["usage"]["output_tokens"] > 0
 
 
@@ -253,6 +256,60 @@ def test_curl_speaks_with_it(served: Served, need):
         check=True,
     )
     assert json.loads(done.stdout)["finish_reason"] == "stop"
+
+
+# --- our own client, with the service behind its engine
+
+
+@pytest.fixture
+def bridge(served: Served):
+    omni_bridge.configure(bridge_url=served.url, retry=0)
+    yield served
+    omni_bridge.configure()
+
+
+HI = [{"role": "user", "content": PROMPT}]
+
+
+def test_the_same_calls_go_through_a_bridge_url(bridge: Served):
+    reply = omni_bridge.chat(HI, "openai/demo")
+    assert reply.content.startswith(f"You said: {PROMPT}.")
+    with omni_bridge.stream_sync(HI, "openai/demo-chunks-3") as stream:
+        types = [event.type for event in stream]
+    assert types == ["start", "text_start", *["text_delta"] * 3, "usage", "text_end", "done"]
+    assert stream.reply().content == "w0......w1......w2......"
+
+
+def test_errors_come_through_a_bridge_url_as_they_are(bridge: Served):
+    with pytest.raises(omni_bridge.RateLimitError) as slow:
+        omni_bridge.chat(HI, "openai/demo-error-429")
+    assert (slow.value.provider, slow.value.status, slow.value.retry_after) == ("openai", 429, 1.0)
+    with omni_bridge.stream_sync(HI, "openai/demo-error-503") as stream:
+        (last,) = stream
+    assert last.type == "error"
+    assert isinstance(last.error, omni_bridge.OverloadedError)
+    with pytest.raises(omni_bridge.PermissionDeniedError, match="api_base"):
+        omni_bridge.chat(HI, "openai/demo", api_base="http://elsewhere.invalid", api_key="k")
+
+
+def test_leaving_a_stream_through_a_bridge_url_closes_the_providers_socket(bridge: Served):
+    with omni_bridge.stream_sync(HI, "openai/bridged-chunks-6000-pace-20") as stream:
+        assert next(event for event in stream if event.type == "text_delta").text == "w0......"
+        received = bridge.provider.wait_for_request(lambda one: b"bridged" in one.body, LONG)
+        assert received.closed is None
+    bridge.provider.wait_for(lambda _: received.left, LONG)
+
+
+def test_a_wrong_token_for_a_bridge_is_an_authentication_error():
+    with DemoServer() as provider, Served(provider, OMNI_SERVE_TOKEN="right") as served:
+        try:
+            omni_bridge.configure(bridge_url=served.url, bridge_token="wrong", retry=0)
+            with pytest.raises(omni_bridge.AuthenticationError, match="needs its token"):
+                omni_bridge.chat(HI, "openai/demo")
+            omni_bridge.configure(bridge_url=served.url, bridge_token="right", retry=0)
+            assert omni_bridge.chat(HI, "openai/demo").finish_reason == "stop"
+        finally:
+            omni_bridge.configure()
 
 
 # --- stopping

@@ -98,7 +98,8 @@ def create_app(settings: Settings, door: Door | None = None) -> FastAPI:
 
     Args:
         settings: how it behaves.
-        door: what stands behind it; None: the Python door of this process.
+        door: what stands behind it; None: the Python door of this process, whose defaults
+            (`omni_bridge.configure`) are those of the settings from then on.
 
     Raises:
         PermissionDeniedError: it would listen where other machines can reach it, without a token.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from ._aio import achat_request, ready
@@ -55,11 +56,12 @@ class PythonDoor:
         await _document(warm_up_call())
 
     def health(self) -> dict[str, Any]:
-        """The versions that answer here."""
+        """The versions that answer here, and whether LiteLLM is loaded: the first call need not wait for it."""
         return {
             "contract": CONTRACT,
             "version": __version__,
             "python": platform.python_version(),
+            "warm": _warm(),
         }
 
 
@@ -86,6 +88,12 @@ class _Events:
 
     async def aclose(self) -> None:
         self._call.close()
+
+
+def _warm() -> bool:
+    spec: Any = getattr(sys.modules.get("litellm"), "__spec__", None)
+    # While it is being imported it stands among the modules already; the import system marks it so.
+    return spec is not None and not getattr(spec, "_initializing", False)
 
 
 async def _document(call: Call) -> Any:  # noqa: ANN401  # whatever the operation answers
