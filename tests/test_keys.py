@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from omni_bridge._endpoints import OWN_HOSTS, Environment, Guard, current_environment
 from omni_bridge.testing import HttpServer
 
 CREDENTIAL = re.compile(
-    r"(_KEY|_TOKEN|_SECRET|_PASSWORD|APIKEY|_CREDENTIALS|_KEY_ID|_ORGANIZATION|_PAT|_SESSION_TOKEN|_AUTH_TOKEN)$"
+    r"(_KEY|_TOKEN|_SECRET|_PASSWORD|APIKEY|_CREDENTIALS|_KEY_ID|_ORGANIZATION|_PAT|_SESSION_TOKEN|"
+    r"_AUTH_TOKEN)$"
 )
 NOT_FOR_CALLS = re.compile(r"^(LITELLM_|REDIS|VALKEY|OMNI_|MINIMUM_|LENGTH_|ISSUER_)")
 CALLERS_KEY = "the-callers-own-key-0001"
@@ -58,34 +58,47 @@ async def ask_every_provider(base: str, key: str | None) -> dict[str, str]:
     gate = asyncio.Semaphore(8)
 
     async def one(model: str, with_base: bool) -> None:
-        request = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, "timeout": 20}
+        request = {
+            "model": model,
+            "messages": [{"role": "user", "content": "hi"}],
+            "max_tokens": 5,
+            "timeout": 20,
+        }
         if with_base:
             request["api_base"] = base
         if key:
             request["api_key"] = key
         async with gate:
             try:
-                await asyncio.wait_for(_litellm.chat({"op": "chat", "request": request, "config": {}}, Sink()), 30)
+                await asyncio.wait_for(
+                    _litellm.chat({"op": "chat", "request": request, "config": {}}, Sink()), 30
+                )
                 outcome[model] = "answered"
-            except Exception as error:  # whatever comes: the server's log is the judge
+            except Exception as error:  # noqa: BLE001 - whatever comes: the server's log is the judge
                 outcome[model] = getattr(error, "code", type(error).__name__)
 
     providers = sorted(str(getattr(one, "value", one)) for one in litellm.provider_list)
     calls = [one(f"{provider}/some-model", with_base=True) for provider in providers]
-    for provider in ("huggingface", "openai", "replicate", "custom", "predibase", "azure", "ollama", "triton"):
-        calls.append(one(f"{provider}/{base}/v1", with_base=False))  # a model id that is an address
-    calls += [one(f"bedrock/converse/anthropic.claude-3-haiku-20240307-v1:0", with_base=True)]
-    calls += [one(f"bedrock/anthropic.claude-3-haiku-20240307-v1:0", with_base=True)]
-    calls += [one(f"openai/responses/gpt-5", with_base=True), one("azure/responses/gpt-5", with_base=True)]
+    by_model_id = ("huggingface", "openai", "replicate", "custom", "predibase", "azure", "ollama", "triton")
+    calls += [
+        one(f"{provider}/{base}/v1", with_base=False) for provider in by_model_id
+    ]  # a model id that is an address
+    calls += [one("bedrock/converse/anthropic.claude-3-haiku-20240307-v1:0", with_base=True)]
+    calls += [one("bedrock/anthropic.claude-3-haiku-20240307-v1:0", with_base=True)]
+    calls += [one("openai/responses/gpt-5", with_base=True), one("azure/responses/gpt-5", with_base=True)]
     await asyncio.gather(*calls)
     await _litellm.aclose()
     return outcome
 
 
 def run_child(base: str, key: str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Asks every provider in a process whose environment is full of canaries; (canary → name, model → outcome)."""
+    """Asks every provider from an environment full of canaries; (canary → name, model → outcome)."""
     canaries = {f"canary{number:04}{'x' * 24}": name for number, name in enumerate(names_in_litellm())}
-    keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "PYTHONPATH") if name in os.environ}
+    keep = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "PYTHONPATH")
+        if name in os.environ
+    }
     outside = {  # nothing but the recorder can be reached, however many hosts LiteLLM thinks of
         "HTTP_PROXY": "http://127.0.0.1:9",
         "HTTPS_PROXY": "http://127.0.0.1:9",
@@ -96,7 +109,8 @@ def run_child(base: str, key: str | None) -> tuple[dict[str, str], dict[str, str
     environment = {**keep, **{name: canary for canary, name in canaries.items()}, **outside}
     code = (
         "import asyncio, json, runpy, sys; module = runpy.run_path(sys.argv[1]); "
-        "print('OUTCOME ' + json.dumps(asyncio.run(module['ask_every_provider'](sys.argv[2], sys.argv[3] or None))))"
+        "print('OUTCOME ' + json.dumps(asyncio.run(module['ask_every_provider'](sys.argv[2], sys.argv[3] "
+        "or None))))"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, __file__, base, key or ""],
@@ -162,13 +176,21 @@ def test_which_addresses_are_trusted(provider, url, config, environment, trusted
 
 def test_a_credential_that_the_caller_gave_may_go_anywhere():
     there = guard("openai", request={"api_key": "mine-1234", "headers": {"X-Team": "blue"}})
-    headers = [("authorization", "Bearer mine-1234"), ("x-team", "blue"), ("content-type", "application/json")]
+    headers = [
+        ("authorization", "Bearer mine-1234"),
+        ("x-team", "blue"),
+        ("content-type", "application/json"),
+    ]
     assert there.verdict("http://elsewhere.example/v1", headers, b"{}") == (None, [])
 
 
 def test_a_piece_of_a_callers_value_does_not_open_the_door():
-    there = guard("openai", request={"headers": {"X-Any": "B"}}, environment={"OPENAI_API_KEY": "Bnvironment-key"})
-    problem, _ = there.verdict("http://elsewhere.example/v1", [("authorization", "Bearer Bnvironment-key")], b"")
+    there = guard(
+        "openai", request={"headers": {"X-Any": "B"}}, environment={"OPENAI_API_KEY": "Bnvironment-key"}
+    )
+    problem, _ = there.verdict(
+        "http://elsewhere.example/v1", [("authorization", "Bearer Bnvironment-key")], b""
+    )
     assert problem == "the header authorization"
 
 
@@ -189,13 +211,20 @@ def test_every_place_a_credential_can_stand_in(url, headers, body, problem):
 
 
 def test_what_identifies_the_account_is_left_out_of_a_foreign_call():
-    there = guard("openai", request={"api_key": "mine-1234"}, environment={"OPENAI_ORGANIZATION": "org-canary-1"})
+    there = guard(
+        "openai", request={"api_key": "mine-1234"}, environment={"OPENAI_ORGANIZATION": "org-canary-1"}
+    )
     headers = [("authorization", "Bearer mine-1234"), ("openai-organization", "org-canary-1")]
     assert there.verdict("http://elsewhere.example/v1", headers, b"") == (None, ["openai-organization"])
 
 
 def test_names_and_bases_of_the_environment():
-    environment = {"OPENAI_API_KEY": "k" * 10, "HOME": "/root", "VERTEXAI_API_BASE": "https://v.example", "CI_URL": "https://c"}
+    environment = {
+        "OPENAI_API_KEY": "k" * 10,
+        "HOME": "/root",
+        "VERTEXAI_API_BASE": "https://v.example",
+        "CI_URL": "https://c",
+    }
     known = Environment(environment)
     assert known.secrets == {"k" * 10: "OPENAI_API_KEY"}
     assert known.bases_of("vertex_ai") == ["https://v.example"]
@@ -223,6 +252,10 @@ def test_a_keyless_local_server_needs_no_key(monkeypatch):
         monkeypatch.delenv(name)
     with DemoServer() as server:
         reply = omni_bridge.chat(
-            [{"role": "user", "content": "hi"}], "openai/demo", api_base=server.url + "/v1", engine="litellm", timeout=60
+            [{"role": "user", "content": "hi"}],
+            "openai/demo",
+            api_base=server.url + "/v1",
+            engine="litellm",
+            timeout=60,
         )
     assert reply.content

@@ -1,11 +1,12 @@
-"""Cancelling a LiteLLM call at each point of its life closes the provider's socket and leaves nothing behind."""
+"""Cancelling a LiteLLM call at each point of its life closes the socket and leaves nothing behind."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+from pathlib import Path
 
 import pytest
-
 from omni_bridge import _litellm
 from omni_bridge.testing import FaultServer
 
@@ -50,7 +51,9 @@ def call(server, fault, model, sink, stream):
         "api_key": "k",
         "max_tokens": 10,
     }
-    return asyncio.ensure_future(_litellm.chat({"op": "chat", "stream": stream, "request": request, "config": {}}, sink))
+    return asyncio.ensure_future(
+        _litellm.chat({"op": "chat", "stream": stream, "request": request, "config": {}}, sink)
+    )
 
 
 async def cancelled(server, task):
@@ -116,13 +119,11 @@ def test_a_whole_stream_gives_its_connection_back():
 
 
 def test_many_streams_some_cancelled_leave_nothing_behind():
-    import gc
-    import os
-
     async def main():
         def handles():
             gc.collect()
-            return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+            open_files = Path("/proc/self/fd")
+            return len(list(open_files.iterdir())) if open_files.is_dir() else 0
 
         async def one(number):
             fault = "stall" if number % 3 == 0 else "ok"
@@ -143,7 +144,7 @@ def test_many_streams_some_cancelled_leave_nothing_behind():
             for _ in range(3):
                 gate = asyncio.Semaphore(30)
 
-                async def bounded(number):
+                async def bounded(number, gate=gate):
                     async with gate:
                         await one(number)
 

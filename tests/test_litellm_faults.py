@@ -5,9 +5,8 @@ from __future__ import annotations
 import email.utils
 import time
 
-import pytest
-
 import omni_bridge
+import pytest
 from omni_bridge.errors import OmniError, error_for
 from omni_bridge.testing import FaultServer
 
@@ -61,7 +60,14 @@ def faults():
 
 def ask(base: str, wire: str, streamed: bool, **more):
     model, suffix = WIRES[wire]
-    options = {"api_base": base + suffix, "api_key": KEY, "engine": "litellm", "retry": 0, "timeout": 60, **more}
+    options = {
+        "api_base": base + suffix,
+        "api_key": KEY,
+        "engine": "litellm",
+        "retry": 0,
+        "timeout": 60,
+        **more,
+    }
     messages = [{"role": "user", "content": PROMPT}]
     if not streamed:
         return omni_bridge.chat(messages, model, max_tokens=50, **options)

@@ -1,13 +1,13 @@
-"""Pictures by address: what LiteLLM would fetch from a private network is not fetched, unless the host allows it."""
+"""Pictures by address: nothing is fetched from a private network unless the host allows it."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import importlib
 import json
 
 import pytest
-
 from omni_bridge import _litellm
 from omni_bridge.errors import OmniError
 from omni_bridge.testing import HttpServer
@@ -26,7 +26,9 @@ class Pictures(HttpServer):
         else:
             text = {"type": "text", "text": "a dot"}
             answer = {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": [text]}
-            await exchange.reply(200, {**answer, "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}})
+            await exchange.reply(
+                200, {**answer, "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}}
+            )
 
 
 class Events(list):
@@ -57,7 +59,9 @@ def fetched(server):
     return [request.path for request in server.requests if request.method == "GET"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "169.254.169.254", "10.1.2.3"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "169.254.169.254", "10.1.2.3"]
+)
 def test_a_private_address_is_not_fetched(host):
     with Pictures() as server:
         with pytest.raises(OmniError) as caught:
@@ -84,9 +88,8 @@ def test_what_one_call_may_fetch_is_not_served_to_another():
 
 
 def test_a_redirect_to_a_private_address_is_not_followed(monkeypatch):
-    from litellm.litellm_core_utils import url_utils
-
     _litellm._litellm()
+    url_utils = importlib.import_module("litellm.litellm_core_utils.url_utils")
     inner = url_utils._is_blocked_ip
     # One loopback address plays the public host; the other one stays what it is.
     monkeypatch.setattr(url_utils, "_is_blocked_ip", lambda ip: ip != "127.0.0.1" and inner(ip))

@@ -1,4 +1,4 @@
-"""Recorded traffic through the engine: the numbers of `make replay` do not fall, and the judge itself can say no."""
+"""Recorded traffic through the engine: the numbers do not fall, and the judge itself can say no."""
 
 from __future__ import annotations
 
@@ -118,6 +118,7 @@ def test_the_plain_reading_of_each_wire():
     answer = reading.messages(json.dumps(anthropic), stream=False)
     assert (answer.text, answer.reasoning, answer.signatures, answer.calls) == ("x", ["t"], ["s"], [])
     assert (answer.finish, answer.usage) == ("stop", (3, 3))
-    events = 'event: response.completed\r\ndata: {"type": "response.completed", "response": {"status": "completed", "output": []}}\r\n\r\n'
+    last = {"type": "response.completed", "response": {"status": "completed", "output": []}}
+    events = f"event: response.completed\r\ndata: {json.dumps(last)}\r\n\r\n"
     assert reading.responses(events, stream=True).finish == "stop"
     assert isinstance(reading.responses("", stream=True), reading.Refused)

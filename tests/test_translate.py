@@ -55,12 +55,41 @@ def sent(request_messages, model, answer, tools=None, **more):
         return ask(server, request_messages, model, tools, **more)[1]
 
 
-CHAT_OK = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "ok"}}]}  # fmt: skip
-ANTHROPIC_OK = {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": [{"type": "text", "text": "ok"}], "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}}  # fmt: skip
+CHAT_OK = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "ok"}}],
+}
+ANTHROPIC_OK = {
+    "id": "m",
+    "type": "message",
+    "role": "assistant",
+    "model": "c",
+    "content": [{"type": "text", "text": "ok"}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 1, "output_tokens": 1},
+}
 GEMINI_OK = {
     "candidates": [{"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP"}]
 }
-RESPONSES_OK = {"id": "r", "object": "response", "created_at": 1, "status": "completed", "model": "m", "output": [{"id": "msg", "type": "message", "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": "ok", "annotations": []}]}]}  # fmt: skip
+RESPONSES_OK = {
+    "id": "r",
+    "object": "response",
+    "created_at": 1,
+    "status": "completed",
+    "model": "m",
+    "output": [
+        {
+            "id": "msg",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "ok", "annotations": []}],
+        }
+    ],
+}
 OK = {
     "openai/gpt-4o": CHAT_OK,
     "anthropic/claude-sonnet-4-5": ANTHROPIC_OK,
@@ -84,7 +113,7 @@ ANTHROPIC_CONTENT = [
                 "encrypted_content": "EqgfC",
             }
         ],
-    },  # fmt: skip
+    },
     {
         "type": "text",
         "text": "Found it.",
@@ -97,7 +126,7 @@ ANTHROPIC_CONTENT = [
                 "cited_text": "x",
             }
         ],
-    },  # fmt: skip
+    },
     {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Zürich", "days": 1.0}},
     {"type": "tool_use", "id": "toolu_2", "name": "clock", "input": {}},
 ]
@@ -118,7 +147,7 @@ RESPONSES_OUTPUT = [
         "id": "rs_1",
         "summary": [{"type": "summary_text", "text": "one"}, {"type": "summary_text", "text": "two"}],
         "encrypted_content": "gAAAAABo==",
-    },  # fmt: skip
+    },
     {
         "type": "web_search_call",
         "id": "ws_1",
@@ -143,7 +172,7 @@ RESPONSES_OUTPUT = [
                 ],
             }
         ],
-    },  # fmt: skip
+    },
     {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "gAAAAABp=="},
     {
         "type": "function_call",

@@ -1,10 +1,13 @@
 """Where a credential may go. Pure: a request's address and headers in, a verdict out.
 
-A credential that the caller did not give for this call (LiteLLM took it from the environment, a credentials file or a
-cloud's metadata server) may go to the provider's own hosts, to the base URL that the environment itself sets for that
+A credential that the caller did not give for this call (LiteLLM took it from the environment, a credentials
+file or a
+cloud's metadata server) may go to the provider's own hosts, to the base URL that the environment itself sets
+for that
 provider, and to hosts that the configuration names. Everywhere else the call needs its own ``api_key``.
 
-The verdict is made on the request as it would leave, so it holds however LiteLLM came to the address: ``api_base``, a
+The verdict is made on the request as it would leave, so it holds however LiteLLM came to the address:
+``api_base``, a
 model id that is an address, a redirect, an image.
 """
 
@@ -223,8 +226,10 @@ _HARMLESS = frozenset(
 CREDENTIAL_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|APIKEY|_AUTH|_PAT$|CERT", re.IGNORECASE)
 """Names of environment variables whose values are credentials."""
 _OF_THE_SYSTEM = re.compile(
-    r"^(PATH|HOME|PWD|OLDPWD|SHELL|USER|LOGNAME|LANG|LC_.*|TERM.*|HOSTNAME|TMP|TEMP|TMPDIR|EDITOR|PAGER|DISPLAY|"
-    r"PYTHON.*|VIRTUAL_ENV.*|CARGO.*|RUST.*|MAKE.*|LITELLM_MODE|LITELLM_RUST|LITELLM_LOCAL.*|HF_HUB_.*|TRANSFORMERS_.*|"
+    r"^(PATH|HOME|PWD|OLDPWD|SHELL|USER|LOGNAME|LANG|LC_.*|TERM.*|HOSTNAME|TMP|TEMP|TMPDIR|EDITOR|PAGER|"
+    r"DISPLAY|"
+    r"PYTHON.*|VIRTUAL_ENV.*|CARGO.*|RUST.*|MAKE.*|LITELLM_MODE|LITELLM_RUST|LITELLM_LOCAL.*|HF_HUB_.*|"
+    r"TRANSFORMERS_.*|"
     r"AIOHTTP_.*|XDG_.*|SSH_.*|LESS.*|_|SHLVL|OMNI_.*)$"
 )
 _NOTHING = frozenset(
@@ -343,7 +348,7 @@ class Guard:
     def verdict(
         self, url: str, headers: Iterable[tuple[str, str]], body: bytes
     ) -> tuple[str | None, list[str]]:
-        """``(what is wrong, headers to leave out)`` for one outgoing request; what is wrong is None if it may go."""
+        """``(what is wrong, headers to leave out)`` for one outgoing request; wrong is None if it may go."""
         if self.trusted(url):
             return None, []
         drop: list[str] = []
@@ -384,7 +389,9 @@ class Guard:
 def refusal(provider: str, host: str, what: str) -> str:
     """The message of a refused call: what, where, what next."""
     return (
-        f"a credential of the environment for {provider!r} would go to {host} in {what}, which is neither the "
-        f"provider's own host nor one that the environment or the configuration names. Pass api_key for this call, "
+        f"a credential of the environment for {provider!r} would go to {host} in {what}, which is neither "
+        f"the "
+        f"provider's own host nor one that the environment or the configuration names. Pass api_key for "
+        f"this call, "
         f"or name the host in allowed_hosts."
     )

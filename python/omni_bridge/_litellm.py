@@ -1,6 +1,7 @@
 """The ops that LiteLLM answers. The only file that imports litellm, at the first call that needs it.
 
-LiteLLM makes every call: it picks the address, the headers and the body (`_litellm_call`). We read the answer from
+LiteLLM makes every call: it picks the address, the headers and the body (`_litellm_call`). We read the
+answer from
 the bytes that it received where we know the wire, so that nothing is lost, and from its own chunks elsewhere.
 """
 
@@ -63,7 +64,8 @@ def _litellm() -> Any:
                 _State.litellm = _load()
             except ImportError as problem:
                 raise EngineUnavailableError(
-                    f"LiteLLM cannot be imported ({problem}); install it into this environment: pip install litellm"
+                    f"LiteLLM cannot be imported ({problem}); install it into this environment: pip "
+                    f"install litellm"
                 ) from problem
     return _State.litellm
 
@@ -98,7 +100,8 @@ def _load() -> Any:
     http.hook_async(aiohttp_transport.LiteLLMAiohttpTransport)
     http.hook_blocking(http_handler.HTTPHandler)
     _mend(litellm, http)
-    # OpenSSL has come in by now, with an exit hook of its own that frees what our streams use: ours has to run first.
+    # OpenSSL has come in by now, with an exit hook of its own that frees what our streams use: ours has to
+    # run first.
     _native.engine_exit_hook()
     return litellm
 
@@ -221,7 +224,7 @@ def _result(sink: Sink, data: Any) -> None:
     sink.emit({"type": "result", "data": data})
 
 
-async def warm_up(doc: dict[str, Any], sink: Sink) -> None:
+async def warm_up(_doc: dict[str, Any], sink: Sink) -> None:
     """Op ``warm_up``: imports LiteLLM and what its first call imports."""
     await _ready()
     _result(sink, {"ready": True})
@@ -296,7 +299,7 @@ async def model_info(doc: dict[str, Any], sink: Sink) -> None:
 
 
 async def count_tokens(doc: dict[str, Any], sink: Sink) -> None:
-    """Op ``count_tokens``: input tokens as LiteLLM's own tokenizers count them, without asking the provider."""
+    """Op ``count_tokens``: input tokens as LiteLLM's tokenizers count them, without the provider."""
     litellm = await _ready()
     request = doc["request"]
     provider = request["model"].split("/", 1)[0]
@@ -315,7 +318,7 @@ async def count_tokens(doc: dict[str, Any], sink: Sink) -> None:
     )
 
 
-async def doctor(doc: dict[str, Any], sink: Sink) -> None:
+async def doctor(_doc: dict[str, Any], sink: Sink) -> None:
     """Op ``doctor``: versions, and which credential names are set; never a value."""
     litellm = await _ready()
     import platform

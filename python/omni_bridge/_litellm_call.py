@@ -1,4 +1,4 @@
-"""One chat call through LiteLLM: what goes in, what is watched on the wire, how its answer is read and closed.
+"""One chat call through LiteLLM: what goes in, what is watched, how its answer is read and closed.
 
 Takes the litellm module as an argument: importing it is `_litellm`'s business alone.
 """
@@ -78,7 +78,8 @@ class Call:
             return self.litellm.get_llm_provider(model=self.model)[1]
         except Exception as problem:
             raise NotFoundError(
-                f"LiteLLM knows no provider for the model id {self.model[:100]!r}; write it as provider/model",
+                f"LiteLLM knows no provider for the model id {self.model[:100]!r}; write it as "
+                f"provider/model",
                 model=self.model,
             ) from problem
 
@@ -199,7 +200,7 @@ class Call:
         return request
 
     def _is_default(self, url: str) -> bool:
-        """Whether LiteLLM's own catalogue names this host for the provider (one that is new there is new here)."""
+        """Whether LiteLLM's catalogue names this host for the provider (new there is new here)."""
         import httpx
 
         with contextlib.suppress(Exception):
@@ -233,7 +234,7 @@ class Call:
     # -- what comes back --
 
     async def _read(self) -> bool:
-        """Read the answer from its bytes. False, with nothing emitted, if it is of a wire that we do not know."""
+        """Read the answer from its bytes; False, with nothing emitted, if we do not know its wire."""
         exchange = self.exchange
         stream = exchange.stream
         if stream is None or not 200 <= exchange.status < 300 or exchange.url is None:
@@ -402,7 +403,8 @@ class Call:
         if exchange.redirect is not None:
             return fail(
                 "connection",
-                f"the provider answered with a redirect to {exchange.redirect}, which is not followed: a key would go "
+                f"the provider answered with a redirect to {exchange.redirect}, which is not followed: a "
+                f"key would go "
                 f"with it. If that is where the call belongs, set api_base to it.",
                 retryable=False,
             )
@@ -490,7 +492,10 @@ def _said(problem: BaseException, code: str, provider: str) -> str:
     text = text.removeprefix("litellm.").strip()
     unsupported = re.search(r"does not support param\w*:? \[?([^\]]{1,200})\]?, for model", text)
     if unsupported:
-        return f"{provider} does not take {unsupported[1]} for this model: leave it out, or give what it takes in provider_options"
+        return (
+            f"{provider} does not take {unsupported[1]} for this model: leave it out, or give what it "
+            f"takes in provider_options"
+        )
     if code in _SAID:
         return f"{_SAID[code].format(p=provider)}: {type(problem).__name__}" + (
             f": {text[:300]}" if text else ""

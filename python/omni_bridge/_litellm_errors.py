@@ -1,6 +1,7 @@
 """Failures of a call through LiteLLM → one of our errors, with status, retryable, retry_after and request_id.
 
-What the provider itself said (status, headers, body, as the hook in the transport saw them) counts more than how
+What the provider itself said (status, headers, body, as the hook in the transport saw them) counts more than
+how
 LiteLLM classified it; LiteLLM's class decides where there was no answer. Messages are bounded and redacted.
 """
 
@@ -94,7 +95,8 @@ BY_STATUS: dict[int, str] = {
     529: "overloaded",
 }
 
-# What a provider's error object calls itself (``type``, ``code`` or ``status``) says more than the HTTP status.
+# What a provider's error object calls itself (``type``, ``code`` or ``status``) says more than the HTTP
+# status.
 BY_WORD: dict[str, str] = {
     "invalid_request_error": "invalid_request",
     "invalid_argument": "invalid_request",
@@ -146,7 +148,8 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 _QUOTA = re.compile(
-    r"insufficient[ _](quota|balance|credit|funds)|credit balance is too low|exceeded your current quota, please check|"
+    r"insufficient[ _](quota|balance|credit|funds)|credit balance is too low|exceeded your current quota, "
+    r"please check|"
     r"billing hard limit|out of credits|more credits",
     re.IGNORECASE,
 )
@@ -161,7 +164,8 @@ _BAD_KEY = re.compile(
 _TOKENS = re.compile(
     r"(?i)(bearer\s+)[\w.~+/=-]{6,}"
     r"|\b(?:sk|pk|rk|gsk|xai|key|pplx|csk|nvapi|hf|fw|r8|ghp|gho|ghu|ghs|glpat|xox[abp])[-_][\w-]{8,}"
-    r"|\bAIza[\w-]{10,}|\bya29\.[\w.-]{8,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\beyJ[\w-]{10,}\.[\w-]{4,}(?:\.[\w-]*)?"
+    r"|\bAIza[\w-]{10,}|\bya29\.[\w.-]{8,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|"
+    r"\beyJ[\w-]{10,}\.[\w-]{4,}(?:\.[\w-]*)?"
 )
 
 
@@ -182,7 +186,7 @@ def clean(message: str, secrets: Iterable[str] = (), prompts: Iterable[str] = ()
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Seconds to wait as the provider's headers say: ``retry-after-ms``, then ``retry-after`` (seconds or a date)."""
+    """Seconds to wait as the headers say: ``retry-after-ms``, then ``retry-after`` (seconds or a date)."""
     for name, scale in (("retry-after-ms", 0.001), ("x-ms-retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name)
         if not text:

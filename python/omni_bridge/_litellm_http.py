@@ -1,8 +1,11 @@
 """What one call puts on the wire and gets back: a hook around the HTTP transports that LiteLLM uses.
 
-LiteLLM makes the call: it chooses the address, writes headers and body, and signs. The hook sees each request of a
-call just before it leaves (so that it can mend the body and hold credentials back from foreign hosts) and each answer
-as its bytes arrive (so that nothing which LiteLLM's own decoder drops is lost). Calls that are not ours pass untouched.
+LiteLLM makes the call: it chooses the address, writes headers and body, and signs. The hook sees each
+request of a
+call just before it leaves (so that it can mend the body and hold credentials back from foreign hosts) and
+each answer
+as its bytes arrive (so that nothing which LiteLLM's own decoder drops is lost). Calls that are not ours pass
+untouched.
 """
 
 from __future__ import annotations
@@ -77,7 +80,7 @@ class Recorded(httpx.AsyncByteStream):
             yield chunk
 
     async def read_on(self, *, keep: bool = False) -> AsyncIterator[bytes]:
-        """What LiteLLM took already, then the rest from the socket. With ``keep`` LiteLLM still gets the rest."""
+        """What LiteLLM took already, then the rest; with ``keep`` LiteLLM still gets the rest too."""
         taken, peeked = self.seen, self._peeked
         self.seen = []
         if not keep:
@@ -94,7 +97,7 @@ class Recorded(httpx.AsyncByteStream):
             yield chunk
 
     async def drain(self, seconds: float) -> None:
-        """Read to the end and drop it, for at most ``seconds``: a connection read to its end can be used again."""
+        """Read to the end, for at most ``seconds``: a connection read to its end can be used again."""
 
         async def rest() -> None:
             with contextlib.suppress(Exception):
@@ -127,7 +130,8 @@ def _decoder(encoding: str) -> Any:
 class Exchange:
     """One call of ours on the wire.
 
-    ``before(request)`` may return another request or raise; ``wants(request)`` says which of a call's requests is the
+    ``before(request)`` may return another request or raise; ``wants(request)`` says which of a call's
+    requests is the
     one whose answer we read (a call may also fetch tokens or images).
     """
 
@@ -163,14 +167,15 @@ class Exchange:
             raise
 
     def note(self, request: httpx.Request, response: httpx.Response) -> bool:
-        """Remember an answer's head, and stop a redirect that would carry a key away. True if it is the one we read."""
+        """Remember an answer's head; stop a redirect that would carry a key away. True if we read it."""
         if response.status_code in _REDIRECTS:
             target = request.url.join(response.headers.get("location", ""))
             here = (request.url.scheme, request.url.host, request.url.port)
             if request.method != "GET" and (
                 (target.scheme, target.host, target.port) != here or response.status_code < 307
             ):
-                # httpx would carry every header but Authorization to the other host, and repeat a 302 without its body.
+                # httpx would carry every header but Authorization to the other host, and repeat a 302
+                # without its body.
                 self.redirect = target.host
                 response.headers.pop("location", None)
         if not self._wants(request):
@@ -217,7 +222,8 @@ def hook_async(transport: type[Any]) -> None:
             return await original(self, request)
         request = exchange.outgoing(request)
         if exchange.session is not None and self.client is not exchange.session:
-            # One pool of connections for all of LiteLLM's clients: it makes a client per provider, key and address.
+            # One pool of connections for all of LiteLLM's clients: it makes a client per provider, key and
+            # address.
             self.client = exchange.session
             self._owns_session = False
         response = await original(self, request)
@@ -228,7 +234,7 @@ def hook_async(transport: type[Any]) -> None:
 
 
 def hook_blocking(handler: type[Any]) -> None:
-    """Guard the blocking clients that a LiteLLM handler class makes, once: the same rule, nothing recorded."""
+    """Guard the blocking clients that a LiteLLM handler class makes: the same rule, nothing recorded."""
     original = handler.create_client
     if getattr(original, "_omni_bridge", False):
         return
@@ -236,7 +242,8 @@ def hook_blocking(handler: type[Any]) -> None:
     def outgoing(request: httpx.Request) -> None:
         exchange = CURRENT.get()
         if exchange is not None:
-            # A blocking client sends the request object itself: a mended copy would be lost, so only the guard counts.
+            # A blocking client sends the request object itself: a mended copy would be lost, so only the
+            # guard counts.
             exchange.outgoing(request)
 
     def incoming(response: httpx.Response) -> None:

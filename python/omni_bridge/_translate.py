@@ -1,7 +1,8 @@
 """Contract ↔ LiteLLM. Pure: documents in, documents out; nothing here imports litellm or does I/O.
 
 Requests: `request_kwargs` gives the keyword arguments for ``litellm.acompletion``.
-Answers: `decoder_for` gives the decoder of a wire that we read ourselves from the bytes that LiteLLM received;
+Answers: `decoder_for` gives the decoder of a wire that we read ourselves from the bytes that LiteLLM
+received;
 `ChunkDecoder` reads LiteLLM's own chunks, for every other wire.
 """
 
@@ -45,7 +46,8 @@ _SAME = (
 )
 
 
-# LiteLLM maps these providers' parameters itself and would send an unmapped one as it is; all others speak the OpenAI
+# LiteLLM maps these providers' parameters itself and would send an unmapped one as it is; all others speak
+# the OpenAI
 # chat protocol, where what the caller asked for is sent and the provider decides.
 _OTHER_PROTOCOLS = frozenset(
     {
@@ -87,9 +89,12 @@ _OTHER_PROTOCOLS = frozenset(
     }
 )
 _CONTROL = re.compile(
-    r"(api_|base_|aws_|azure_|vertex_|litellm_|mock_|extra_|ssl_|hf_|custom_llm|client|shared_session|timeout|"
-    r"num_retries|max_retries|headers|model|messages|stream|acompletion|fallbacks|cach|metadata|proxy|logger|verbose|"
-    r"drop_|additional_drop|organization|deployment|region|input_cost|output_cost|callbacks|success|failure|prompt_id|"
+    r"(api_|base_|aws_|azure_|vertex_|litellm_|mock_|extra_|ssl_|hf_|custom_llm|client|shared_session|"
+    r"timeout|"
+    r"num_retries|max_retries|headers|model|messages|stream|acompletion|fallbacks|cach|metadata|proxy|"
+    r"logger|verbose|"
+    r"drop_|additional_drop|organization|deployment|region|input_cost|output_cost|callbacks|success|"
+    r"failure|prompt_id|"
     r"guardrail|no-log)"
 )
 """Names that steer LiteLLM itself: they are no fields of any provider's body."""
@@ -97,7 +102,7 @@ _USUAL = frozenset({"temperature", "top_p", "max_tokens", "stop"})
 _HINTS = frozenset(
     {"user", "seed", "service_tier", "parallel_tool_calls", "frequency_penalty", "presence_penalty"}
 )
-"""What a provider without such a field may do without: an answer without it is still the answer that was asked for."""
+"""What may be left out where a provider has no such field: the answer is still the one asked for."""
 
 
 def request_kwargs(
@@ -110,7 +115,8 @@ def request_kwargs(
     """Keyword arguments for ``litellm.acompletion`` of one contract request.
 
     ``supported`` gives the OpenAI parameters that LiteLLM maps for the model.
-    ``metadata`` is the caller's own and goes nowhere; ``engine``, ``retry`` and ``fallbacks`` were dealt with above us.
+    ``metadata`` is the caller's own and goes nowhere; ``engine``, ``retry`` and ``fallbacks`` were dealt
+    with above us.
     """
     provider = mender.provider
     mender.speaks_chat = provider not in _OTHER_PROTOCOLS
@@ -152,7 +158,7 @@ def _settle_unusual(
     mender: Mender,
     supported: Callable[[], Collection[str] | None],
 ) -> None:
-    """Parameters that LiteLLM may not know for the model: left out, sent all the same, or refused by LiteLLM."""
+    """Parameters that LiteLLM may not know for the model: left out, sent all the same, or refused."""
     known = supported() if unusual else None
     if known is None:
         return
@@ -177,7 +183,8 @@ def _check_tools(mender: Mender, *, markers: bool) -> None:
             )
         if tool.get("type") == "provider" and tool.get("provider") == mender.provider and not markers:
             raise UnsupportedError(
-                f"server-side tools of {mender.provider} cannot be asked for through LiteLLM: it signs the body that it "
+                f"server-side tools of {mender.provider} cannot be asked for through LiteLLM: it signs the "
+                f"body that it "
                 f"wrote itself",
                 provider=mender.provider,
             )
@@ -259,7 +266,8 @@ def wire_of_document(doc: Any) -> str | None:
 class Answer:
     """Feeds the bytes of one answer, streamed or not, to the decoder of its wire.
 
-    The wire is what the first document shows, else what the request's path named; `decoder` is None until the first
+    The wire is what the first document shows, else what the request's path named; `decoder` is None until
+    the first
     document came. An answer of a wire that we do not know raises `UnknownWireError` before any event.
     """
 

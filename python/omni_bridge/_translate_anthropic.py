@@ -1,6 +1,7 @@
 """The Anthropic messages wire: what the provider sent → contract events. Pure.
 
-Server-side tool calls and their results, compaction and every block that we do not know become provider parts:
+Server-side tool calls and their results, compaction and every block that we do not know become provider
+parts:
 whole, in place, and never shown as a call to run.
 Source: recorded traffic, and https://docs.anthropic.com/en/api/messages-streaming.
 """

@@ -1,4 +1,4 @@
-"""LiteLLM's own answers (a response, or the chunks of a stream) → contract events, for wires that we do not read.
+"""LiteLLM's own answers (a response, or a stream's chunks) → contract events, for wires we do not read.
 
 LiteLLM gives them in the OpenAI chat shape, with reasoning signatures in ``thinking_blocks``. Pure: dicts in.
 """

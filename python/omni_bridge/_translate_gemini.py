@@ -1,6 +1,7 @@
 """The Gemini generateContent wire (AI Studio and Vertex): what the provider sent → contract events. Pure.
 
-Parts stay apart where the provider kept them apart and a signature is involved: a signature belongs to its own part.
+Parts stay apart where the provider kept them apart and a signature is involved: a signature belongs to its
+own part.
 Source: recorded traffic, and https://ai.google.dev/api/generate-content.
 """
 

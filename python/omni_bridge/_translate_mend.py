@@ -1,7 +1,9 @@
 """Mends the wire body that LiteLLM wrote, just before it leaves. Pure.
 
-LiteLLM's encoders have no place for what the contract keeps (reasoning with signatures, provider parts in place,
-is_error, argument text, extra). So a message that needs it goes through LiteLLM as a marker, and the marker is
+LiteLLM's encoders have no place for what the contract keeps (reasoning with signatures, provider parts in
+place,
+is_error, argument text, extra). So a message that needs it goes through LiteLLM as a marker, and the marker
+is
 replaced on the wire by what we write for it. Everything else stays as LiteLLM wrote it.
 """
 
@@ -59,7 +61,7 @@ def deep_merge(into: Json, more: Json) -> Json:
 
 
 def arguments_object(text: str) -> Json:
-    """The arguments as the object that some providers insist on; text that is none becomes ``{"_raw": text}``."""
+    """The arguments as the object that some providers want; other text becomes ``{"_raw": text}``."""
     if not text.strip():
         return {}
     try:
@@ -136,7 +138,7 @@ class Mender:
         )
 
     def messages(self, *, markers: bool) -> list[Json]:
-        """The messages as LiteLLM shall see them; without ``markers`` (a signed body) as well as it can say them."""
+        """The messages as LiteLLM shall see them; without ``markers`` (a signed body) as it can say them."""
         messages = objects(self.request["messages"])
         for message in messages:
             for call in as_list(message.get("tool_calls")):
@@ -357,7 +359,8 @@ class Mender:
             elif marked[0] == "extra":
                 plain = {k: v for k, v in marked[1].items() if k not in ("extra", "signature", "annotations")}
                 blocks.append(deep_merge(plain, self._extra(marked[1], "anthropic")))
-        # An assistant turn that was marked is ours as a whole: LiteLLM's blocks beside it are its calls once more.
+        # An assistant turn that was marked is ours as a whole: LiteLLM's blocks beside it are its calls once
+        # more.
         return assistants or blocks
 
     def _anthropic_result(self, block: Json) -> None:
@@ -627,7 +630,8 @@ def gemini_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
             if part.get("text") or part.get("signature"):
                 wire = {"text": as_str(part.get("text"))}
         elif kind == "reasoning":
-            # Reasoning of another provider has no meaning here; Gemini's own has no id and no encrypted content.
+            # Reasoning of another provider has no meaning here; Gemini's own has no id and no encrypted
+            # content.
             if not part.get("id") and not part.get("encrypted"):
                 wire = {"text": as_str(part.get("text")), "thought": True}
         elif kind == "provider":
@@ -707,7 +711,8 @@ def responses_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
 def chat_assistant(wire: Json, message: Json, field: str, own: Own, extra: Extra) -> None:
     """Write an assistant message into LiteLLM's wire message of the OpenAI chat protocol.
 
-    ``field`` is where this provider takes reasoning back: a field of the message, "content", or "" for nowhere.
+    ``field`` is where this provider takes reasoning back: a field of the message, "content", or "" for
+    nowhere.
     """
     content: list[Json] = []
     reasoning: list[str] = []

@@ -1,6 +1,7 @@
 """The OpenAI chat completions wire: what a provider sent → contract events.
 
-Spoken by OpenAI, Azure, Mistral, DeepSeek, Groq, OpenRouter, xAI, Perplexity, vLLM, llama.cpp and many more; the
+Spoken by OpenAI, Azure, Mistral, DeepSeek, Groq, OpenRouter, xAI, Perplexity, vLLM, llama.cpp and many more;
+the
 differences between them are fields, and every field that one of them uses is read for all. Pure.
 Source: recorded traffic, and https://platform.openai.com/docs/api-reference/chat.
 """
@@ -340,7 +341,7 @@ class ChatDecoder(Decoder):
             call.arguments = ""
 
     def _merge_details(self, details: list[Any]) -> None:
-        """OpenRouter's reasoning_details: the pieces of one entry joined, so that they go back as one message's."""
+        """OpenRouter's reasoning_details, the pieces of one entry joined: so they go back in one message."""
         for piece in details:
             if not is_object(piece):
                 continue

@@ -143,7 +143,7 @@ class CohereDecoder(Decoder):
 class OllamaDecoder(Decoder):
     """Decodes one answer of ``/api/chat`` or ``/api/generate``: JSON lines, or one object."""
 
-    def chunk(self, event: str, doc: Any) -> None:
+    def chunk(self, event: str, doc: Any) -> None:  # noqa: ARG002 - JSON lines have no event names
         doc = as_dict(doc)
         if doc.get("error"):
             raise WireError("stream", "the provider reported an error", {"message": as_str(doc["error"])})

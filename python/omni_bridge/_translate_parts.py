@@ -1,4 +1,4 @@
-"""What every decoder of a provider's wire shares: the SSE reader, the bracketing of parts, small value helpers.
+"""What every decoder of a wire shares: the SSE reader, the bracketing of parts, small value helpers.
 
 Pure: bytes and dicts in, contract events out. No clock, no socket, no third party.
 """
@@ -17,7 +17,8 @@ MAX_LINE = 64 * 1024 * 1024
 class WireError(Exception):
     """An error that the provider wrote into its answer, or an answer that is not one.
 
-    ``kind`` is "stream" (the provider said so; ``body`` is its error object) or "protocol" (malformed or cut off).
+    ``kind`` is "stream" (the provider said so; ``body`` is its error object) or "protocol" (malformed or cut
+    off).
     """
 
     def __init__(self, kind: str, message: str, body: Any = None) -> None:
@@ -192,7 +193,7 @@ class Parts:
 
 
 class Decoder:
-    """The shape of one wire's decoder. ``chunk`` takes one streamed document, ``body`` a whole unstreamed one."""
+    """One wire's decoder: ``chunk`` takes one streamed document, ``body`` a whole unstreamed one."""
 
     provider: str
 
@@ -227,7 +228,7 @@ class Decoder:
 
 
 def loads(text: str | bytes) -> Any:
-    """JSON of a provider, or a protocol error that says what came instead (shortened, without the content)."""
+    """JSON of a provider, or a protocol error that says what kind of thing came instead."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as problem:

@@ -1,6 +1,7 @@
 """The OpenAI responses wire: what the provider sent → contract events. Pure.
 
-Items that only the provider understands (web search, code interpreter, MCP, images, …) become provider parts, whole
+Items that only the provider understands (web search, code interpreter, MCP, images, …) become provider
+parts, whole
 and in place. Reasoning items keep id, summaries and encrypted content, so that they go back as they came.
 Source: recorded traffic, and https://platform.openai.com/docs/api-reference/responses-streaming.
 """
@@ -207,7 +208,7 @@ class ResponsesDecoder(Decoder):
             self._extra["phase"] = item["phase"]
 
     def _reasoning(self, index: int, item: dict[str, Any]) -> None:
-        """One reasoning part a summary, all with the item's id; the last one carries the encrypted content."""
+        """One reasoning part a summary, all with the item's id; the last has the encrypted content."""
         item_id = as_str(item.get("id")) or None
         pieces = [*objects(item.get("summary")), *objects(item.get("content"))]
         streamed = index in self._reasoned

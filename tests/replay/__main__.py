@@ -33,7 +33,8 @@ def table(report: Report) -> str:
     share = 100 * report.equal / max(1, report.sent)
     skipped = sum(sum(row.reasons.values()) for row in report.rows.values())
     lines.append(
-        f"{'TOTAL':40} {'':32} {report.sent:6} {report.equal:6} {report.sent - report.equal:5} {skipped:5}  {share:.2f}% equal"
+        f"{'TOTAL':40} {'':32} {report.sent:6} {report.equal:6} {report.sent - report.equal:5} {skipped:5} "
+        f" {share:.2f}% equal"
     )
     return "\n".join(lines)
 

@@ -98,14 +98,12 @@ def _prepare(case: Case) -> None:
     if interaction.status != 200:
         case.want = reading.Refused("status")
         return
+    status = None
     if case.endpoint == "responses" and not interaction.streamed:
-        if '"status":' in interaction.body and json.loads(interaction.body).get("status") in (
-            "queued",
-            "in_progress",
-            "cancelled",
-        ):
-            case.reason = "a background response that is not finished"
-            return
+        status = json.loads(interaction.body).get("status")
+    if status in ("queued", "in_progress", "cancelled"):
+        case.reason = "a background response that is not finished"
+        return
     try:
         case.want = reading.READERS[case.endpoint](interaction.body, interaction.streamed)
     except json.JSONDecodeError:

@@ -1,6 +1,7 @@
 """A plain reading of recorded answers: what a careful person would say stands in the body.
 
-Shares no code with the package. Each reader takes the body's text and gives an `Answer`; `None` in usage is unknown.
+Shares no code with the package. Each reader takes the body's text and gives an `Answer`; `None` in usage is
+unknown.
 `Refused` stands for an answer that reports an error or is not an answer at all.
 """
 
@@ -32,15 +33,36 @@ class Refused:
 
 
 STOP = {
-    "stop": "stop", "end_turn": "stop", "stop_sequence": "stop", "eos": "stop", "STOP": "stop", "COMPLETE": "stop",
-    "STOP_SEQUENCE": "stop", "length": "length", "max_tokens": "length", "MAX_TOKENS": "length",
-    "model_length": "length", "model_context_window_exceeded": "length", "tool_calls": "tool_calls",
-    "tool_use": "tool_calls", "function_call": "tool_calls", "TOOL_CALL": "tool_calls",
-    "content_filter": "content_filter", "content_filtered": "content_filter", "guardrail_intervened": "content_filter",
-    "refusal": "content_filter", "SAFETY": "content_filter", "RECITATION": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter", "BLOCKLIST": "content_filter", "SPII": "content_filter",
-    "IMAGE_SAFETY": "content_filter", "MODEL_ARMOR": "content_filter", "pause_turn": "pause", "compaction": "pause",
-}  # fmt: skip
+    "stop": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "eos": "stop",
+    "STOP": "stop",
+    "COMPLETE": "stop",
+    "STOP_SEQUENCE": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "MAX_TOKENS": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "TOOL_CALL": "tool_calls",
+    "content_filter": "content_filter",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
+    "refusal": "content_filter",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "SPII": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "pause_turn": "pause",
+    "compaction": "pause",
+}
 
 
 def finish_of(raw: Any, calls: list[Any]) -> str | None:
@@ -82,7 +104,7 @@ def _sum(*numbers: Any) -> int | None:
     return sum(there) if there else None
 
 
-def chat(body: str, stream: bool) -> Answer | Refused:
+def chat(body: str, stream: bool) -> Answer | Refused:  # noqa: C901 - plain from top to bottom
     documents = events(body) if stream else [json.loads(body)]
     answer, calls, order, raw = Answer(), {}, [], None
     seen = False
@@ -136,7 +158,7 @@ def chat(body: str, stream: bool) -> Answer | Refused:
     return answer
 
 
-def messages(body: str, stream: bool) -> Answer | Refused:
+def messages(body: str, stream: bool) -> Answer | Refused:  # noqa: C901, PLR0912 - plain from top to bottom
     usage: dict[str, Any] = {}
     raw = None
     if stream:
@@ -217,7 +239,7 @@ def generate(body: str, stream: bool) -> Answer | Refused:
     return answer
 
 
-def responses(body: str, stream: bool) -> Answer | Refused:
+def responses(body: str, stream: bool) -> Answer | Refused:  # noqa: C901, PLR0912 - plain from top to bottom
     if stream:
         document = None
         items: dict[int, Any] = {}

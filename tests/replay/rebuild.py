@@ -1,6 +1,7 @@
 """Recorded requests as requests of the contract, and which model id asks for them again.
 
-What the contract has a field for goes there; every other top-level field goes into `provider_options`, where the
+What the contract has a field for goes there; every other top-level field goes into `provider_options`, where
+the
 contract puts what only one provider understands.
 """
 
@@ -13,15 +14,42 @@ from typing import Any
 Json = dict[str, Any]
 
 PROVIDERS = {
-    "anthropic": "anthropic", "openai": "openai", "gemini": "gemini", "vertex": "gemini", "mistral": "mistral",
-    "groq": "groq", "deepseek": "deepseek", "openrouter": "openrouter", "xai": "xai", "perplexity": "perplexity",
-    "cerebras": "cerebras", "api_z_ai": "zai", "hf": "openai", "cohere": "cohere_chat", "ollama": "ollama_chat",
+    "anthropic": "anthropic",
+    "openai": "openai",
+    "gemini": "gemini",
+    "vertex": "gemini",
+    "mistral": "mistral",
+    "groq": "groq",
+    "deepseek": "deepseek",
+    "openrouter": "openrouter",
+    "xai": "xai",
+    "perplexity": "perplexity",
+    "cerebras": "cerebras",
+    "api_z_ai": "zai",
+    "hf": "openai",
+    "cohere": "cohere_chat",
+    "ollama": "ollama_chat",
     "bedrock": "bedrock",
-}  # fmt: skip
-"""LiteLLM's provider for the files of the corpus; the others speak the OpenAI protocol at an address of their own."""
+}
+"""LiteLLM's provider for the files of the corpus; the others speak OpenAI's protocol elsewhere."""
 
-SAME = ("temperature", "top_p", "stop", "seed", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty",
-        "response_format", "service_tier", "user", "reasoning_effort", "parallel_tool_calls", "tool_choice", "max_tokens")  # fmt: skip
+SAME = (
+    "temperature",
+    "top_p",
+    "stop",
+    "seed",
+    "logprobs",
+    "top_logprobs",
+    "frequency_penalty",
+    "presence_penalty",
+    "response_format",
+    "service_tier",
+    "user",
+    "reasoning_effort",
+    "parallel_tool_calls",
+    "tool_choice",
+    "max_tokens",
+)
 
 
 def request_of(file: str, endpoint: str, url: str, text: str) -> Json:
@@ -91,7 +119,7 @@ def chat(wire: Json, provider: str) -> Json:
     return _take(wire, request, known, provider)
 
 
-def anthropic(wire: Json, provider: str) -> Json:
+def anthropic(wire: Json, provider: str) -> Json:  # noqa: PLR0912 - one field after the other
     out: list[Json] = []
     system = wire.get("system")
     if system:
@@ -210,7 +238,7 @@ def _anthropic_assistant(content: list[Json]) -> Json:
     return {"role": "assistant", "content": parts, **({"tool_calls": calls} if calls else {})}
 
 
-def gemini(wire: Json, provider: str) -> Json:
+def gemini(wire: Json, provider: str) -> Json:  # noqa: C901, PLR0912, PLR0915 - one field after the other
     out: list[Json] = []
     system = wire.get("systemInstruction") or {}
     text = "".join(part.get("text", "") for part in system.get("parts") or [])
@@ -417,21 +445,16 @@ def cohere(wire: Json, provider: str) -> Json:
 
 def ollama(wire: Json, provider: str) -> Json:
     out = []
-    for message in wire["messages"]:
-        message = {
-            key: value
-            for key, value in message.items()
-            if key in ("role", "content", "tool_calls", "tool_name")
-        }
+    for given in wire["messages"]:
+        if given["role"] == "tool":
+            out.append({"role": "tool", "tool_call_id": "call_0", "content": given["content"]})
+            continue
+        message = {key: value for key, value in given.items() if key in ("role", "content", "tool_calls")}
         for number, call in enumerate(message.get("tool_calls") or []):
             call["id"], call["type"] = call.get("id") or f"call_{number}", "function"
-            if not isinstance(call["function"].get("arguments"), str):
-                call["function"] = {
-                    **call["function"],
-                    "arguments": json.dumps(call["function"].get("arguments") or {}),
-                }
-        if message["role"] == "tool":
-            message = {"role": "tool", "tool_call_id": "call_0", "content": message["content"]}
+            arguments = call["function"].get("arguments")
+            if not isinstance(arguments, str):
+                call["function"] = {**call["function"], "arguments": json.dumps(arguments or {})}
         out.append(message)
     request: Json = {"messages": out}
     if wire.get("tools"):
