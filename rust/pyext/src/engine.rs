@@ -2,7 +2,10 @@
 //!
 //! Nothing here waits for Python or attaches to it but the keeper, a thread of ours that starts the loop and sees to
 //! it that cancelled calls end even when the loop is blocked.
-#![allow(unsafe_code, reason = "the table is C: every block carries its safety argument")]
+#![allow(
+    unsafe_code,
+    reason = "the table is C: every block carries its safety argument"
+)]
 
 use crate::engine_call::{Call, Sink};
 use crate::engine_hub::{Command, Hub, Wake};
@@ -96,7 +99,11 @@ fn state() -> MutexGuard<'static, State> {
 
 /// An `error` event as one line of JSON.
 pub(crate) fn error_document(code: &str, message: &str) -> String {
-    let code = Code::ALL.iter().copied().find(|have| have.name() == code).unwrap_or(Code::Internal);
+    let code = Code::ALL
+        .iter()
+        .copied()
+        .find(|have| have.name() == code)
+        .unwrap_or(Code::Internal);
     let error = omni_core::Error::new(code, message);
     format!("{}\n", serde_json::json!({ "type": "error", "error": error }))
 }
@@ -120,7 +127,11 @@ unsafe extern "C" fn call(op: *const u8, len: usize, on_events: OnEvents, user_d
         return refuse(EXITING_TEXT);
     }
     // SAFETY: the caller promises `len` readable bytes at `op`; they are copied here.
-    let document = if len == 0 { Vec::new() } else { unsafe { std::slice::from_raw_parts(op, len) }.to_vec() };
+    let document = if len == 0 {
+        Vec::new()
+    } else {
+        unsafe { std::slice::from_raw_parts(op, len) }.to_vec()
+    };
     // Nothing below can panic short of memory running out; if it does, the call is refused, not lost.
     let submitted = catch_unwind(AssertUnwindSafe(|| submit(document, on_events, user_data)));
     match submitted {
@@ -137,8 +148,14 @@ fn submit(document: Vec<u8>, on_events: OnEvents, user_data: *mut c_void) -> Res
         return Err(STOPPING_TEXT);
     }
     if state.phase == Phase::Idle {
-        if std::thread::Builder::new().name("omni-keeper".into()).spawn(keep).is_err() {
-            return Err("the engine's thread cannot be started: the limit of threads or of memory is reached");
+        if std::thread::Builder::new()
+            .name("omni-keeper".into())
+            .spawn(keep)
+            .is_err()
+        {
+            return Err(
+                "the engine's thread cannot be started: the limit of threads or of memory is reached",
+            );
         }
         state.phase = Phase::Starting;
     }
@@ -185,7 +202,11 @@ extern "C" fn cancel(id: u64) {
 }
 
 extern "C" fn open_calls() -> u64 {
-    if FORKED.load(Ordering::Acquire) { 0 } else { state().calls.len() as u64 }
+    if FORKED.load(Ordering::Acquire) {
+        0
+    } else {
+        state().calls.len() as u64
+    }
 }
 
 extern "C" fn shutdown(timeout_ms: u64) -> i32 {
@@ -232,14 +253,24 @@ fn stop(deadline: Instant) -> bool {
         if own || left.is_zero() {
             break;
         }
-        guard = CHANGED.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+        guard = CHANGED
+            .wait_timeout(guard, left)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
     }
     if guard.phase == Phase::Idle || guard.loops != this {
         return true;
     }
-    let calls = if own { BTreeMap::new() } else { std::mem::take(&mut guard.calls) };
+    let calls = if own {
+        BTreeMap::new()
+    } else {
+        std::mem::take(&mut guard.calls)
+    };
     drop(guard);
-    abandon(calls.into_values(), "the engine was shut down, and its loop did not answer in time: a callback in it blocks");
+    abandon(
+        calls.into_values(),
+        "the engine was shut down, and its loop did not answer in time: a callback in it blocks",
+    );
     false
 }
 
@@ -257,7 +288,8 @@ fn keep() {
     let started = attach(|py| {
         let (hub, wake) = Hub::new().map_err(PyErr::from)?;
         state().wake = Some(wake);
-        py.import("omni_bridge._engine")?.call_method1("start", (Bound::new(py, hub)?,))?;
+        py.import("omni_bridge._engine")?
+            .call_method1("start", (Bound::new(py, hub)?,))?;
         Ok::<_, PyErr>(())
     });
     let failure = match started {
@@ -280,12 +312,24 @@ fn keep() {
         }
         if !due.is_empty() {
             drop(guard);
-            abandon(due.into_iter(), "the call was cancelled, but the engine's loop does not answer: a callback in it blocks");
+            abandon(
+                due.into_iter(),
+                "the call was cancelled, but the engine's loop does not answer: a callback in it blocks",
+            );
             guard = state();
             continue;
         }
-        guard = match guard.deadlines.front().map(|(when, _)| when.saturating_duration_since(now)) {
-            Some(wait) => CHANGED.wait_timeout(guard, wait).unwrap_or_else(PoisonError::into_inner).0,
+        guard = match guard
+            .deadlines
+            .front()
+            .map(|(when, _)| when.saturating_duration_since(now))
+        {
+            Some(wait) => {
+                CHANGED
+                    .wait_timeout(guard, wait)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
             None => CHANGED.wait(guard).unwrap_or_else(PoisonError::into_inner),
         };
     }
@@ -330,7 +374,13 @@ pub(crate) fn ended(id: u64) {
 
 pub(crate) fn loop_over(reason: Option<&str>) {
     let calls = over();
-    abandon(calls.into_values(), &format!("the engine's loop has ended: {}", reason.unwrap_or("it was shut down")));
+    abandon(
+        calls.into_values(),
+        &format!(
+            "the engine's loop has ended: {}",
+            reason.unwrap_or("it was shut down")
+        ),
+    );
 }
 
 /// Back to the beginning; gives the calls that nobody has ended.
@@ -368,7 +418,14 @@ extern "C" fn at_c_exit() {
         return;
     }
     // Detached in any case: who exits may be attached, and the loop needs the interpreter to end.
-    let _ = catch_unwind(|| if attached() { Python::try_attach(|py| py.detach(leave)) } else { Some(leave()) });
+    let _ = catch_unwind(|| {
+        if attached() {
+            Python::try_attach(|py| py.detach(leave))
+        } else {
+            leave();
+            Some(())
+        }
+    });
 }
 
 fn leave() {
@@ -388,8 +445,17 @@ fn leave() {
 fn quiet(py: Python<'_>) {
     let asked = py
         .import("sys")
-        .and_then(|sys| sys.getattr("modules")?.call_method1("get", ("omni_bridge._engine",)))
-        .and_then(|engine| if engine.is_none() { Ok(()) } else { engine.call_method0("quiet").map(drop) });
+        .and_then(|sys| {
+            sys.getattr("modules")?
+                .call_method1("get", ("omni_bridge._engine",))
+        })
+        .and_then(|engine| {
+            if engine.is_none() {
+                Ok(())
+            } else {
+                engine.call_method0("quiet").map(drop)
+            }
+        });
     if let Err(error) = asked {
         error.write_unraisable(py, None);
     }
@@ -434,12 +500,11 @@ fn engine_at_exit(py: Python<'_>) {
 
 /// Raises `SystemExit` in the thread of this id, at its next step in Python code.
 #[pyfunction]
-fn engine_interrupt(py: Python<'_>, thread: u64) {
+fn engine_interrupt(py: Python<'_>, thread: std::ffi::c_ulong) {
     let exit = py.get_type::<pyo3::exceptions::PySystemExit>();
-    #[allow(clippy::cast_possible_truncation, reason = "c_ulong is what Python's thread ids are")]
     // SAFETY: attached; the function takes its own reference, and an unknown id does nothing.
     unsafe {
-        pyo3::ffi::PyThreadState_SetAsyncExc(thread as std::ffi::c_long, exit.as_ptr());
+        pyo3::ffi::PyThreadState_SetAsyncExc(thread.cast_signed(), exit.as_ptr());
     }
 }
 
@@ -478,6 +543,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     omni_bridge_py::embedded::install(&API);
     // SAFETY: the handler only touches atomics; the module is never unloaded.
     unsafe { pthread_atfork(None, None, Some(after_fork_in_child)) };
-    py.import("atexit")?.call_method1("register", (module.getattr("engine_at_exit")?,))?;
+    py.import("atexit")?
+        .call_method1("register", (module.getattr("engine_at_exit")?,))?;
     Ok(())
 }

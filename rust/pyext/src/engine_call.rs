@@ -1,5 +1,8 @@
 //! One call: where its events go, and the `Sink` that its handler writes them to.
-#![allow(unsafe_code, reason = "events leave through a C callback: every block carries its safety argument")]
+#![allow(
+    unsafe_code,
+    reason = "events leave through a C callback: every block carries its safety argument"
+)]
 
 use crate::engine_hub::Hub;
 use crate::json;
@@ -39,14 +42,20 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn new(id: u64, on_events: OnEvents, user_data: *mut c_void) -> Arc<Self> {
         let receiver = Mutex::new(Some(Receiver { on_events, user_data }));
-        Arc::new(Self { id, receiver, full: AtomicBool::new(false) })
+        Arc::new(Self {
+            id,
+            receiver,
+            full: AtomicBool::new(false),
+        })
     }
 
     /// Hands over a batch. After the last one nothing reaches the receiver; says whether this one did.
     pub(crate) fn deliver(&self, batch: &[u8], last: bool) -> bool {
         let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = if last { receiver.take() } else { None };
-        let Some(Receiver { on_events, user_data }) = taken.as_ref().or(receiver.as_ref()) else { return false };
+        let Some(Receiver { on_events, user_data }) = taken.as_ref().or(receiver.as_ref()) else {
+            return false;
+        };
         // Set before, so that a `resume` from inside the callback is not overwritten.
         self.full.store(true, Ordering::Release);
         // SAFETY: the caller of the table's `call` promised that `on_events` may be called with `user_data` until
@@ -84,7 +93,14 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn new(call: Arc<Call>, hub: Py<Hub>) -> Self {
-        Self { call, hub, buffer: Vec::new(), dirty: false, ended: false, waiter: None }
+        Self {
+            call,
+            hub,
+            buffer: Vec::new(),
+            dirty: false,
+            ended: false,
+            waiter: None,
+        }
     }
 
     /// Hands over what has gathered, unless the receiver is full.
@@ -104,10 +120,14 @@ impl Sink {
     fn emit(slf: &Bound<'_, Self>, event: &Bound<'_, PyAny>) -> PyResult<bool> {
         let mut sink = slf.try_borrow_mut()?;
         if sink.ended {
-            return Err(PyRuntimeError::new_err("the call has ended: nobody takes its events any more"));
+            return Err(PyRuntimeError::new_err(
+                "the call has ended: nobody takes its events any more",
+            ));
         }
         if sink.buffer.len() > FLOOD {
-            return Err(PyRuntimeError::new_err("64 MiB of events wait for a reader that is full: await sink.drain()"));
+            return Err(PyRuntimeError::new_err(
+                "64 MiB of events wait for a reader that is full: await sink.drain()",
+            ));
         }
         json::write(event, &mut sink.buffer)?;
         sink.buffer.push(b'\n');
@@ -169,7 +189,9 @@ impl Sink {
         // Ends in any case: a call that never ends would hang its caller.
         self.ended = true;
         if wrote.is_err() {
-            self.buffer.extend_from_slice(crate::engine::error_document("internal", "the last event is not JSON").as_bytes());
+            self.buffer.extend_from_slice(
+                crate::engine::error_document("internal", "the last event is not JSON").as_bytes(),
+            );
         }
         // Before the receiver knows: who has seen the last event finds the call gone.
         crate::engine::ended(self.call.id);

@@ -59,13 +59,23 @@ impl Hub {
         let (read, write) = UnixStream::pair()?;
         read.set_nonblocking(true)?;
         write.set_nonblocking(true)?;
-        let wake = Arc::new(Wake { signalled: AtomicBool::new(false), write });
-        let hub = Self { wake: Arc::clone(&wake), read, hooks: OnceLock::new(), dirty: Mutex::new(Vec::new()) };
+        let wake = Arc::new(Wake {
+            signalled: AtomicBool::new(false),
+            write,
+        });
+        let hub = Self {
+            wake: Arc::clone(&wake),
+            read,
+            hooks: OnceLock::new(),
+            dirty: Mutex::new(Vec::new()),
+        };
         Ok((hub, wake))
     }
 
     fn hooks(&self) -> PyResult<&Hooks> {
-        self.hooks.get().ok_or_else(|| PyRuntimeError::new_err("the hub has no loop yet"))
+        self.hooks
+            .get()
+            .ok_or_else(|| PyRuntimeError::new_err("the hub has no loop yet"))
     }
 
     pub(crate) fn drain<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
@@ -86,7 +96,9 @@ impl Hub {
         };
         if first {
             let py = hub.py();
-            this.hooks()?.call_soon.call1(py, (hub.getattr(intern!(py, "flush"))?,))?;
+            this.hooks()?
+                .call_soon
+                .call1(py, (hub.getattr(intern!(py, "flush"))?,))?;
         }
         Ok(())
     }
@@ -132,7 +144,10 @@ impl Hub {
                     Err(error) => {
                         let message = format!("the op document is not a JSON object: {}", error.value(py));
                         engine::ended(call.id);
-                        call.deliver(engine::error_document("invalid_request", &message).as_bytes(), true);
+                        call.deliver(
+                            engine::error_document("invalid_request", &message).as_bytes(),
+                            true,
+                        );
                     }
                 },
                 Command::Cancel(id) => todo.append((intern!(py, "cancel"), id))?,

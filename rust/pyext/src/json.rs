@@ -21,13 +21,25 @@ struct Bad {
 
 type Written = Result<(), Box<Bad>>;
 
+#[allow(
+    clippy::unnecessary_box_returns,
+    reason = "a small error keeps the result of every value small, and nobody waits for the bad case"
+)]
 impl Bad {
     fn value(what: impl Into<String>) -> Box<Self> {
-        Box::new(Self { path: Vec::new(), what: what.into(), kind: false })
+        Box::new(Self {
+            path: Vec::new(),
+            what: what.into(),
+            kind: false,
+        })
     }
 
     fn kind(what: impl Into<String>) -> Box<Self> {
-        Box::new(Self { path: Vec::new(), what: what.into(), kind: true })
+        Box::new(Self {
+            path: Vec::new(),
+            what: what.into(),
+            kind: true,
+        })
     }
 
     fn under(mut self: Box<Self>, step: String) -> Box<Self> {
@@ -50,7 +62,11 @@ impl Bad {
             text.push_str(": ");
         }
         text.push_str(&self.what);
-        if self.kind { PyTypeError::new_err(text) } else { PyValueError::new_err(text) }
+        if self.kind {
+            PyTypeError::new_err(text)
+        } else {
+            PyValueError::new_err(text)
+        }
     }
 }
 
@@ -105,7 +121,9 @@ fn value(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Written 
 
 fn deeper(depth: usize) -> Result<usize, Box<Bad>> {
     if depth >= MAX_DEPTH {
-        return Err(Bad::value(format!("nested deeper than {MAX_DEPTH} levels (does it contain itself?)")));
+        return Err(Bad::value(format!(
+            "nested deeper than {MAX_DEPTH} levels (does it contain itself?)"
+        )));
     }
     Ok(depth + 1)
 }
@@ -124,10 +142,17 @@ fn quoted(text: &str, out: &mut Vec<u8>) -> Written {
 /// Surrogates that stand in pairs are one character, as in JSON escapes; lone ones become U+FFFD.
 fn mended(text: &Bound<'_, PyString>) -> PyResult<String> {
     let py = text.py();
-    let units = text.call_method1(intern!(py, "encode"), (intern!(py, "utf-16-le"), intern!(py, "surrogatepass")))?;
+    let units = text.call_method1(
+        intern!(py, "encode"),
+        (intern!(py, "utf-16-le"), intern!(py, "surrogatepass")),
+    )?;
     let units: Vec<u8> = units.extract()?;
-    let units = units.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-    Ok(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+    let units = units
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    Ok(char::decode_utf16(units)
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect())
 }
 
 fn int(number: &Bound<'_, PyInt>, out: &mut Vec<u8>) -> Written {
@@ -144,7 +169,9 @@ fn int(number: &Bound<'_, PyInt>, out: &mut Vec<u8>) -> Written {
 
 fn float(number: f64, out: &mut Vec<u8>) -> Written {
     if !number.is_finite() {
-        return Err(Bad::value(format!("{number} is not JSON; give a finite number or null")));
+        return Err(Bad::value(format!(
+            "{number} is not JSON; give a finite number or null"
+        )));
     }
     serde_json::to_writer(out, &number).map_err(|error| Bad::value(error.to_string()))
 }
@@ -158,7 +185,10 @@ fn dict(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Written {
         }
         first = false;
         let Ok(key) = key.cast::<PyString>() else {
-            return Err(Bad::kind(format!("a key is of type {}; keys of JSON objects are strings", type_name(&key))));
+            return Err(Bad::kind(format!(
+                "a key is of type {}; keys of JSON objects are strings",
+                type_name(&key)
+            )));
         };
         string(key, out)?;
         out.push(b':');
@@ -195,7 +225,9 @@ fn other(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Written 
         if let Ok(dump) = object.getattr(intern!(py, "model_dump")) {
             // Without the fields that nobody set: a null among a part's unknown keys would be kept and sent.
             let options = PyDict::new(py);
-            let set = options.set_item("mode", "json").and_then(|()| options.set_item("exclude_none", true));
+            let set = options
+                .set_item("mode", "json")
+                .and_then(|()| options.set_item("exclude_none", true));
             let document = set.and_then(|()| dump.call((), Some(&options))).map_err(failed)?;
             return value(&document, out, depth);
         }
@@ -207,7 +239,10 @@ fn other(object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Written 
 }
 
 fn type_name(object: &Bound<'_, PyAny>) -> String {
-    object.get_type().qualname().map_or_else(|_| "an object".into(), |name| name.to_string())
+    object
+        .get_type()
+        .qualname()
+        .map_or_else(|_| "an object".into(), |name| name.to_string())
 }
 
 /// Reads JSON text into Python objects: dicts keep their order, integers their size.
@@ -216,7 +251,9 @@ fn type_name(object: &Bound<'_, PyAny>) -> String {
 /// `ValueError` with line and column; the text itself is never quoted.
 pub(crate) fn read<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let read = Object(py).deserialize(&mut reader).and_then(|object| reader.end().map(|()| object));
+    let read = Object(py)
+        .deserialize(&mut reader)
+        .and_then(|object| reader.end().map(|()| object));
     match read {
         Ok(object) => Ok(object),
         // Rare: surrogate escapes that need mending, or text that is simply wrong.
@@ -235,7 +272,9 @@ pub(crate) fn read<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyA
 
 /// A `serde_json::Value` as Python objects.
 pub(crate) fn from_value<'py>(py: Python<'py>, value: &serde_json::Value) -> PyResult<Bound<'py, PyAny>> {
-    Object(py).deserialize(value).map_err(|error| PyValueError::new_err(error.to_string()))
+    Object(py)
+        .deserialize(value)
+        .map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 #[derive(Clone, Copy)]
@@ -270,11 +309,17 @@ impl<'de, 'py> Visitor<'de> for Object<'py> {
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self::Value, E> {
-        number.into_pyobject(self.0).map(Bound::into_any).map_err(E::custom)
+        number
+            .into_pyobject(self.0)
+            .map(Bound::into_any)
+            .map_err(E::custom)
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Self::Value, E> {
-        number.into_pyobject(self.0).map(Bound::into_any).map_err(E::custom)
+        number
+            .into_pyobject(self.0)
+            .map(Bound::into_any)
+            .map_err(E::custom)
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
@@ -297,7 +342,8 @@ impl<'de, 'py> Visitor<'de> for Object<'py> {
         let dict = PyDict::new(self.0);
         while let Some(key) = entries.next_key::<std::borrow::Cow<'_, str>>()? {
             let item = entries.next_value_seed(self)?;
-            dict.set_item(PyString::new(self.0, &key), item).map_err(A::Error::custom)?;
+            dict.set_item(PyString::new(self.0, &key), item)
+                .map_err(A::Error::custom)?;
         }
         Ok(dict.into_any())
     }

@@ -15,7 +15,8 @@ pub const CAPSULE: &std::ffi::CStr = c"omni_bridge._native.engine_api";
 /// Takes a batch of JSON documents, one a line, from the loop's thread (attached to the interpreter: return soon,
 /// never block, never call Python). `last` is 1 with the final batch, after which `user_data` is not used again.
 /// Returns 0 to go on, or 1 when the receiver is full: the call then waits until `resume`.
-pub type OnEvents = unsafe extern "C" fn(user_data: *mut c_void, batch: *const u8, len: usize, last: i32) -> i32;
+pub type OnEvents =
+    unsafe extern "C" fn(user_data: *mut c_void, batch: *const u8, len: usize, last: i32) -> i32;
 
 /// The table. Every function may be called from any thread, attached or not, and catches its own panics.
 #[repr(C)]
@@ -32,7 +33,8 @@ pub struct EngineApi {
     /// Starts a call with the op document `op` (JSON, `len` bytes, copied before the function returns).
     /// Starts the loop if need be. Returns the call's id, or 0 if the engine is shut down or cannot start
     /// (then `on_events` has already been given one `error` document with `last` = 1).
-    pub call: unsafe extern "C" fn(op: *const u8, len: usize, on_events: OnEvents, user_data: *mut c_void) -> u64,
+    pub call:
+        unsafe extern "C" fn(op: *const u8, len: usize, on_events: OnEvents, user_data: *mut c_void) -> u64,
     /// Lets a call go on whose receiver was full.
     pub resume: extern "C" fn(call: u64),
     /// Cancels a call. It still ends with a last batch. An unknown or ended call is left alone.

@@ -35,7 +35,10 @@ pub(super) fn table(given: Option<&Path>) -> Result<&'static EngineApi> {
              that one before the first call, or name its interpreter in OMNI_BRIDGE_PYTHON"
         )));
     }
-    let expected = format!("{}.{}.{}", interpreter.version.0, interpreter.version.1, interpreter.version.2);
+    let expected = format!(
+        "{}.{}.{}",
+        interpreter.version.0, interpreter.version.1, interpreter.version.2
+    );
     if !python.version().starts_with(&expected) {
         return Err(unavailable(format!(
             "{place} is Python {expected}, but its library {} is Python {}: the interpreter was moved or replaced; install it \
@@ -46,7 +49,9 @@ pub(super) fn table(given: Option<&Path>) -> Result<&'static EngineApi> {
     }
     start(&python, &interpreter, &place)?;
     // SAFETY: `start` left this thread attached.
-    let added = packages.iter().try_for_each(|folder| unsafe { python.add_path(folder.as_os_str().as_bytes()) });
+    let added = packages
+        .iter()
+        .try_for_each(|folder| unsafe { python.add_path(folder.as_os_str().as_bytes()) });
     let table = match added {
         Ok(()) => take(&python, &place, Some(&interpreter)),
         Err(error) => Err(unavailable(format!("{place}: sys.path cannot be set: {error}"))),
@@ -71,10 +76,13 @@ fn present() -> Option<(Python, String)> {
         return Some(found);
     }
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    let path = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..])).find(|path| {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        name.starts_with("libpython3.") && name.contains(".so")
-    })?;
+    let path = maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|at| &line[at..]))
+        .find(|path| {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            name.starts_with("libpython3.") && name.contains(".so")
+        })?;
     // SAFETY: it is loaded already, so nothing is initialised; made global, because the extension modules that we are
     // about to import look its functions up there.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD) }.ok()?;
@@ -85,7 +93,9 @@ fn present() -> Option<(Python, String)> {
 fn loaded_elsewhere(python: &Python) -> bool {
     type Function = unsafe extern "C" fn() -> c_int;
     // SAFETY: only the address is looked at.
-    let first = unsafe { Library::this().get::<Function>(c"Py_IsInitialized") }.ok().map(|symbol| *symbol as usize);
+    let first = unsafe { Library::this().get::<Function>(c"Py_IsInitialized") }
+        .ok()
+        .map(|symbol| *symbol as usize);
     first.is_some_and(|first| first != python.is_initialized as usize)
 }
 
@@ -101,9 +111,16 @@ fn take(python: &Python, place: &str, interpreter: Option<&Interpreter>) -> Resu
     Ok(table)
 }
 
-fn take_attached(python: &Python, place: &str, interpreter: Option<&Interpreter>) -> Result<&'static EngineApi> {
+fn take_attached(
+    python: &Python,
+    place: &str,
+    interpreter: Option<&Interpreter>,
+) -> Result<&'static EngineApi> {
     let failed = |error: String| {
-        let pip = interpreter.map_or_else(|| "python -m pip".into(), |python| format!("{} -m pip", python.program.display()));
+        let pip = interpreter.map_or_else(
+            || "python -m pip".into(),
+            |python| format!("{} -m pip", python.program.display()),
+        );
         unavailable(format!(
             "{place}: omni_bridge cannot be imported: {error}. Mend it with: {pip} install --force-reinstall omni-bridge=={}",
             env!("CARGO_PKG_VERSION")
@@ -131,11 +148,21 @@ fn take_attached(python: &Python, place: &str, interpreter: Option<&Interpreter>
 
 /// Starts the interpreter: isolated, without site, without signal handlers, in UTF-8. Leaves this thread attached.
 fn start(python: &Python, interpreter: &Interpreter, place: &str) -> Result<()> {
-    let failed = |error: String| unavailable(format!("{place} does not start: {error}; name another in OMNI_BRIDGE_PYTHON"));
+    type SetText = unsafe extern "C" fn(*const u32);
+    type Initialize = unsafe extern "C" fn(c_int);
+    let failed = |error: String| {
+        unavailable(format!(
+            "{place} does not start: {error}; name another in OMNI_BRIDGE_PYTHON"
+        ))
+    };
     let home = if interpreter.prefix == interpreter.exec_prefix {
         interpreter.prefix.as_os_str().as_bytes().to_vec()
     } else {
-        [interpreter.prefix.as_os_str().as_bytes(), interpreter.exec_prefix.as_os_str().as_bytes()].join(&b':')
+        [
+            interpreter.prefix.as_os_str().as_bytes(),
+            interpreter.exec_prefix.as_os_str().as_bytes(),
+        ]
+        .join(&b':')
     };
     let program = interpreter.program.as_os_str().as_bytes();
     if interpreter.version >= (3, 14, 0) {
@@ -154,12 +181,16 @@ fn start(python: &Python, interpreter: &Interpreter, place: &str) -> Result<()> 
         ] {
             python.set_flag(flag, 1);
         }
-        type SetText = unsafe extern "C" fn(*const u32);
-        type Initialize = unsafe extern "C" fn(c_int);
         let missing = |name: &str| failed(format!("its library lacks {name}"));
-        let set_program = python.optional::<SetText>(c"Py_SetProgramName").ok_or_else(|| missing("Py_SetProgramName"))?;
-        let set_home = python.optional::<SetText>(c"Py_SetPythonHome").ok_or_else(|| missing("Py_SetPythonHome"))?;
-        let initialize = python.optional::<Initialize>(c"Py_InitializeEx").ok_or_else(|| missing("Py_InitializeEx"))?;
+        let set_program = python
+            .optional::<SetText>(c"Py_SetProgramName")
+            .ok_or_else(|| missing("Py_SetProgramName"))?;
+        let set_home = python
+            .optional::<SetText>(c"Py_SetPythonHome")
+            .ok_or_else(|| missing("Py_SetPythonHome"))?;
+        let initialize = python
+            .optional::<Initialize>(c"Py_InitializeEx")
+            .ok_or_else(|| missing("Py_InitializeEx"))?;
         // CPython keeps the pointers: the texts live as long as the process.
         set_program(wide(program).leak().as_ptr());
         set_home(wide(&home).leak().as_ptr());
@@ -187,13 +218,17 @@ unsafe fn prepare(python: &Python) -> std::result::Result<(), String> {
             .optional::<Init>(c"PyPreConfig_InitIsolatedConfig")
             .zip(python.optional::<Initialize>(c"Py_PreInitialize"))
     };
-    let Some((init, initialize)) = functions else { return Err("its library lacks Py_PreInitialize".into()) };
+    let Some((init, initialize)) = functions else {
+        return Err("its library lacks Py_PreInitialize".into());
+    };
     let mut config: PreConfig = [0; 32];
     // SAFETY: `config` is bigger than what is written to it.
     unsafe { init(&raw mut config) };
     config[UTF8_MODE] = 1;
     // SAFETY: `config` was initialised above.
-    unsafe { initialize(&raw const config) }.failure().map_or(Ok(()), Err)
+    unsafe { initialize(&raw const config) }
+        .failure()
+        .map_or(Ok(()), Err)
 }
 
 /// The way of 3.14 and newer, where the older functions are on their way out.
@@ -209,20 +244,37 @@ fn start_by_config(python: &Python, home: &[u8], program: &[u8]) -> std::result:
     let (home, program) = (text(home)?, text(program)?);
     // SAFETY: the types are those of the headers of 3.14; the configuration is freed after its last use.
     unsafe {
-        let create = python.optional::<Create>(c"PyInitConfig_Create").ok_or_else(missing)?;
-        let free = python.optional::<Free>(c"PyInitConfig_Free").ok_or_else(missing)?;
-        let set_int = python.optional::<SetInt>(c"PyInitConfig_SetInt").ok_or_else(missing)?;
-        let set_text = python.optional::<SetText>(c"PyInitConfig_SetStr").ok_or_else(missing)?;
-        let get_error = python.optional::<GetError>(c"PyInitConfig_GetError").ok_or_else(missing)?;
-        let initialize = python.optional::<Initialize>(c"Py_InitializeFromInitConfig").ok_or_else(missing)?;
+        let create = python
+            .optional::<Create>(c"PyInitConfig_Create")
+            .ok_or_else(missing)?;
+        let free = python
+            .optional::<Free>(c"PyInitConfig_Free")
+            .ok_or_else(missing)?;
+        let set_int = python
+            .optional::<SetInt>(c"PyInitConfig_SetInt")
+            .ok_or_else(missing)?;
+        let set_text = python
+            .optional::<SetText>(c"PyInitConfig_SetStr")
+            .ok_or_else(missing)?;
+        let get_error = python
+            .optional::<GetError>(c"PyInitConfig_GetError")
+            .ok_or_else(missing)?;
+        let initialize = python
+            .optional::<Initialize>(c"Py_InitializeFromInitConfig")
+            .ok_or_else(missing)?;
         let config = create();
         if config.is_null() {
             return Err("no memory".into());
         }
         // The configuration of `PyInitConfig_Create` is isolated and installs no signal handlers already.
-        let set = [(c"isolated", 1), (c"site_import", 0), (c"install_signal_handlers", 0), (c"utf8_mode", 1)]
-            .iter()
-            .all(|(name, value)| set_int(config, name.as_ptr(), *value) == 0)
+        let set = [
+            (c"isolated", 1),
+            (c"site_import", 0),
+            (c"install_signal_handlers", 0),
+            (c"utf8_mode", 1),
+        ]
+        .iter()
+        .all(|(name, value)| set_int(config, name.as_ptr(), *value) == 0)
             && [(c"home", &home), (c"program_name", &program)]
                 .iter()
                 .all(|(name, value)| set_text(config, name.as_ptr(), value.as_ptr()) == 0);
@@ -231,7 +283,11 @@ fn start_by_config(python: &Python, home: &[u8], program: &[u8]) -> std::result:
         } else {
             let mut message = std::ptr::null();
             get_error(config, &raw mut message);
-            Err(if message.is_null() { "no reason given".into() } else { CStr::from_ptr(message).to_string_lossy().into_owned() })
+            Err(if message.is_null() {
+                "no reason given".into()
+            } else {
+                CStr::from_ptr(message).to_string_lossy().into_owned()
+            })
         };
         free(config);
         result

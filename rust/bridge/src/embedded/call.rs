@@ -41,7 +41,12 @@ impl RawCall {
         // SAFETY: `op` is readable for its length; `on_events` takes `user_data`, a count of the `Arc`, until the
         // last batch, where it gives that count back.
         let id = unsafe { (table.call)(op.as_ptr(), op.len(), on_events, user_data) };
-        Self { table, id, shared, done: false }
+        Self {
+            table,
+            id,
+            shared,
+            done: false,
+        }
     }
 
     /// Stops the call from anywhere; what follows ends in `cancelled`.
@@ -69,7 +74,11 @@ impl RawCall {
                 self.done = true;
                 return Poll::Ready(None);
             }
-            if !inbox.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            if !inbox
+                .waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(context.waker()))
+            {
                 inbox.waker = Some(context.waker().clone());
             }
             return Poll::Pending;
@@ -91,7 +100,8 @@ impl Stream for RawCall {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
         let mut batch = Vec::new();
-        self.poll_batch(context, &mut batch).map(|some| some.map(|()| batch))
+        self.poll_batch(context, &mut batch)
+            .map(|some| some.map(|()| batch))
     }
 }
 
@@ -105,7 +115,10 @@ impl Drop for RawCall {
 
 impl std::fmt::Debug for RawCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RawCall").field("id", &self.id).field("done", &self.done).finish_non_exhaustive()
+        f.debug_struct("RawCall")
+            .field("id", &self.id)
+            .field("done", &self.done)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,7 +136,9 @@ unsafe extern "C" fn on_events(user_data: *mut c_void, batch: *const u8, len: us
     let mut inbox = shared.lock();
     if len > 0 {
         // SAFETY: the engine promises `len` readable bytes for the time of this call.
-        inbox.bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(batch, len) });
+        inbox
+            .bytes
+            .extend_from_slice(unsafe { std::slice::from_raw_parts(batch, len) });
     }
     inbox.ended = last != 0;
     inbox.held = last == 0 && inbox.bytes.len() >= FULL;

@@ -139,16 +139,24 @@ impl Interpreter {
             if !add(folder.clone()) {
                 continue;
             }
-            let Ok(entries) = std::fs::read_dir(folder) else { continue };
+            let Ok(entries) = std::fs::read_dir(folder) else {
+                continue;
+            };
             let mut files: Vec<_> = entries
                 .filter_map(|entry| Some(entry.ok()?.path()))
                 .filter(|path| path.extension().is_some_and(|extension| extension == "pth"))
-                .filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')))
+                .filter(|path| {
+                    !path
+                        .file_name()
+                        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+                })
                 .collect();
             files.sort();
             for file in files {
                 // Bytes that are not UTF-8 cannot be a path that we know; site ignores such files as well.
-                let Ok(text) = std::fs::read_to_string(&file) else { continue };
+                let Ok(text) = std::fs::read_to_string(&file) else {
+                    continue;
+                };
                 for line in text.lines().map(str::trim_end) {
                     let code = line.starts_with("import ") || line.starts_with("import\t");
                     if !line.is_empty() && !line.starts_with('#') && !code {
@@ -166,7 +174,11 @@ impl Interpreter {
     /// `engine_unavailable` if it is not installed there, or lacks its extension module.
     pub fn bridge(&self, packages: &[PathBuf]) -> Result<PathBuf> {
         let ours = env!("CARGO_PKG_VERSION");
-        let Some(found) = packages.iter().map(|path| path.join("omni_bridge")).find(|path| path.is_dir()) else {
+        let Some(found) = packages
+            .iter()
+            .map(|path| path.join("omni_bridge"))
+            .find(|path| path.is_dir())
+        else {
             return Err(unavailable(format!(
                 "{} has no package omni_bridge: {} -m pip install omni-bridge=={ours}, or name an interpreter that has it in \
                  OMNI_BRIDGE_PYTHON",
@@ -214,7 +226,10 @@ fn choose(given: Option<&Path>) -> Result<Choice> {
 /// An interpreter, the interpreter of a venv, or a command on the path.
 fn executable(path: &Path, by: &str) -> Result<Choice> {
     if path.is_dir() {
-        let inside = ["bin/python3", "bin/python"].iter().map(|name| path.join(name)).find(|path| path.is_file());
+        let inside = ["bin/python3", "bin/python"]
+            .iter()
+            .map(|name| path.join(name))
+            .find(|path| path.is_file());
         return inside.map(|path| Choice { path, by: by.to_owned() }).ok_or_else(|| {
             unavailable(format!(
                 "{} (from {by}) is a folder without bin/python: name an interpreter or a venv; a venv whose Python was moved \
@@ -224,12 +239,14 @@ fn executable(path: &Path, by: &str) -> Result<Choice> {
         });
     }
     if path.is_file() {
-        return Ok(Choice { path: path.to_owned(), by: by.to_owned() });
+        return Ok(Choice {
+            path: path.to_owned(),
+            by: by.to_owned(),
+        });
     }
-    if path.components().count() == 1 {
-        if let Some(found) = path.to_str().and_then(|name| on_path(name, by)) {
-            return Ok(found);
-        }
+    let name = path.to_str().filter(|_| path.components().count() == 1);
+    if let Some(found) = name.and_then(|name| on_path(name, by)) {
+        return Ok(found);
     }
     Err(unavailable(format!(
         "{} (from {by}) does not exist, or is a link to nothing: name an interpreter or a venv that is there",
@@ -243,13 +260,18 @@ fn on_path(name: &str, by: &str) -> Option<Choice> {
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(name))
         .find(|path| path.is_file())
-        .map(|path| Choice { path, by: by.to_owned() })
+        .map(|path| Choice {
+            path,
+            by: by.to_owned(),
+        })
 }
 
 fn probe(choice: &Choice) -> Result<Interpreter> {
     let name = format!("{} (from {})", choice.path.display(), choice.by);
     let unable = |what: String| {
-        unavailable(format!("{name} could not say where its library is: {what}; name a working interpreter in OMNI_BRIDGE_PYTHON"))
+        unavailable(format!(
+            "{name} could not say where its library is: {what}; name a working interpreter in OMNI_BRIDGE_PYTHON"
+        ))
     };
     let mut child = Command::new(&choice.path)
         .args(["-I", "-S", "-c", PROBE])
@@ -261,14 +283,22 @@ fn probe(choice: &Choice) -> Result<Interpreter> {
     let (out, err) = (read_all(child.stdout.take()), read_all(child.stderr.take()));
     let Ok(answer) = out.recv_timeout(PROBE_TIME) else {
         end(&mut child);
-        return Err(unable(format!("it did not answer within {} s", PROBE_TIME.as_secs())));
+        return Err(unable(format!(
+            "it did not answer within {} s",
+            PROBE_TIME.as_secs()
+        )));
     };
     end(&mut child);
     let complaint = err.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
     serde_json::from_slice(&answer).map_err(|_| {
         let text = String::from_utf8_lossy(&complaint);
         // The last line of a traceback says most; all of it would drown the advice.
-        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed something else").trim();
+        let last = text
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or("it printed something else")
+            .trim();
         unable(last.chars().take(300).collect())
     })
 }
@@ -278,11 +308,13 @@ fn read_all(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>>
     let (send, receive) = mpsc::channel();
     if let Some(mut pipe) = pipe {
         // Without a thread the receiver sees the closed channel, which reads as no answer.
-        let _ = std::thread::Builder::new().name("omni-probe".into()).spawn(move || {
-            let mut text = Vec::new();
-            let _ = pipe.read_to_end(&mut text);
-            let _ = send.send(text);
-        });
+        let _ = std::thread::Builder::new()
+            .name("omni-probe".into())
+            .spawn(move || {
+                let mut text = Vec::new();
+                let _ = pipe.read_to_end(&mut text);
+                let _ = send.send(text);
+            });
     }
     receive
 }

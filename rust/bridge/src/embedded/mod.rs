@@ -2,7 +2,10 @@
 //!
 //! In a Python process the extension module [`install`]s its table of functions; in any other host
 //! [`Embedded::connect`] finds an interpreter, opens it and takes the same table from the module.
-#![allow(unsafe_code, reason = "the embedding: every block carries its safety argument")]
+#![allow(
+    unsafe_code,
+    reason = "the embedding: every block carries its safety argument"
+)]
 
 pub mod abi;
 mod boot;
@@ -18,7 +21,8 @@ pub use interpreter::Interpreter;
 
 use abi::{ABI, EngineApi};
 use omni_core::{
-    BoxFuture, CONTRACT, Canceller, ChatEngine, Code, Engine as EngineName, Error, ModelInfo, Request, Result, Steps,
+    BoxFuture, CONTRACT, Canceller, ChatEngine, Code, Engine as EngineName, Error, ModelInfo, Request,
+    Result, Steps,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -55,7 +59,12 @@ pub struct EmbeddedConfig {
 
 impl Default for EmbeddedConfig {
     fn default() -> Self {
-        Self { python: None, allow_endpoints: true, allowed_hosts: Vec::new(), allow_private_images: false }
+        Self {
+            python: None,
+            allow_endpoints: true,
+            allowed_hosts: Vec::new(),
+            allow_private_images: false,
+        }
     }
 }
 
@@ -85,22 +94,21 @@ impl Embedded {
         if forked() {
             return Err(fork::error());
         }
-        let table = match TABLE.get() {
-            Some(table) => table,
-            None => {
-                static CONNECTING: Mutex<()> = Mutex::new(());
-                let _one = CONNECTING.lock().unwrap_or_else(PoisonError::into_inner);
-                match TABLE.get() {
-                    Some(table) => *table,
-                    None => {
-                        install(boot::table(config.python.as_deref())?);
-                        TABLE.get().copied().ok_or_else(|| Error::internal("the engine's table got lost"))?
-                    }
-                }
-            }
-        };
-        let EmbeddedConfig { python: _, allow_endpoints, allowed_hosts, allow_private_images } = config.clone();
-        Ok(Self { table, config: OpConfig { allow_endpoints, allowed_hosts, allow_private_images } })
+        let table = installed_or(|| boot::table(config.python.as_deref()))?;
+        let EmbeddedConfig {
+            python: _,
+            allow_endpoints,
+            allowed_hosts,
+            allow_private_images,
+        } = config.clone();
+        Ok(Self {
+            table,
+            config: OpConfig {
+                allow_endpoints,
+                allowed_hosts,
+                allow_private_images,
+            },
+        })
     }
 
     /// Starts a call with the op document `op` as it is.
@@ -135,7 +143,9 @@ impl Embedded {
     /// # Errors
     /// `engine_unavailable` if it is not there.
     pub async fn warm_up(&self) -> Result<()> {
-        self.op("warm_up", Value::Object(omni_core::Object::new())).await.map(drop)
+        self.op("warm_up", Value::Object(omni_core::Object::new()))
+            .await
+            .map(drop)
     }
 
     /// Cancels every call and stops the loop; true if it stopped in time. A later call starts a new one.
@@ -163,14 +173,22 @@ impl ChatEngine for Embedded {
     fn call(&self, request: &Request, stream: bool) -> Steps {
         #[derive(Serialize)]
         struct Op<'a> {
-            op: &'static str,
+            #[serde(rename = "op")]
+            name: &'static str,
             stream: bool,
             request: &'a Request,
             config: &'a OpConfig,
         }
-        let document = match serde_json::to_vec(&Op { op: "chat", stream, request, config: &self.config }) {
+        let document = match serde_json::to_vec(&Op {
+            name: "chat",
+            stream,
+            request,
+            config: &self.config,
+        }) {
             Ok(document) => document,
-            Err(error) => return Steps::failed(Error::internal(format!("the request cannot be written: {error}"))),
+            Err(error) => {
+                return Steps::failed(Error::internal(format!("the request cannot be written: {error}")));
+            }
         };
         let call = self.raw(&document);
         let canceller = call.canceller();
@@ -180,8 +198,9 @@ impl ChatEngine for Embedded {
     fn model_info(&self, model: &str) -> BoxFuture<'_, Result<ModelInfo>> {
         let answer = self.op("model_info", serde_json::json!({ "model": model }));
         Box::pin(async move {
-            serde_json::from_value(answer.await?)
-                .map_err(|error| Error::internal(format!("model_info is not what the contract says: {error}")))
+            serde_json::from_value(answer.await?).map_err(|error| {
+                Error::internal(format!("model_info is not what the contract says: {error}"))
+            })
         })
     }
 
@@ -201,6 +220,23 @@ impl ChatEngine for Embedded {
                 .ok_or_else(|| Error::internal("count_tokens gave no number"))
         })
     }
+}
+
+/// The table of this process, which `find` looks for if there is none yet; one thread at a time.
+fn installed_or(find: impl FnOnce() -> Result<&'static EngineApi>) -> Result<&'static EngineApi> {
+    static FINDING: Mutex<()> = Mutex::new(());
+    if let Some(table) = TABLE.get() {
+        return Ok(table);
+    }
+    let _one = FINDING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Another thread may have found it meanwhile; or importing the module may have installed its own, the same.
+    if TABLE.get().is_none() {
+        install(find()?);
+    }
+    TABLE
+        .get()
+        .copied()
+        .ok_or_else(|| Error::internal("the engine's table got lost"))
 }
 
 /// Whether the table is one that this build understands.
@@ -225,7 +261,13 @@ fn check(table: &EngineApi, place: &str) -> Result<()> {
     }
     let (theirs, ours) = (version(table), env!("CARGO_PKG_VERSION"));
     // What the two halves say to each other beside the contract may change with the minor version.
-    let minor = |version: &str| version.splitn(3, '.').take(2).map(str::to_owned).collect::<Vec<_>>();
+    let minor = |version: &str| {
+        version
+            .splitn(3, '.')
+            .take(2)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     if table.size != size_of::<EngineApi>() || minor(&theirs) != minor(ours) {
         return unavailable(format!(
             "omni_bridge in {place} is version {theirs}, this program was built for {ours}: pip install omni-bridge=={ours}"
@@ -236,7 +278,9 @@ fn check(table: &EngineApi, place: &str) -> Result<()> {
 
 fn version(table: &EngineApi) -> String {
     // SAFETY: the table's contract: a static, NUL-terminated string.
-    unsafe { CStr::from_ptr(table.version) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(table.version) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn canceller(table: &'static EngineApi, id: u64) -> Canceller {

@@ -27,7 +27,11 @@ impl Status {
             return Some(format!("it asked to exit with code {}", self.exit_code));
         }
         // SAFETY: CPython gives static, NUL-terminated messages.
-        Some(unsafe { CStr::from_ptr(self.message) }.to_string_lossy().into_owned())
+        Some(
+            unsafe { CStr::from_ptr(self.message) }
+                .to_string_lossy()
+                .into_owned(),
+        )
     }
 }
 
@@ -97,7 +101,9 @@ impl Python {
     /// The version as in `sys.version`, e.g. "3.11.7".
     pub(super) fn version(&self) -> String {
         // SAFETY: works before initialisation and gives a static string.
-        let text = unsafe { CStr::from_ptr((self.get_version)()) }.to_string_lossy().into_owned();
+        let text = unsafe { CStr::from_ptr((self.get_version)()) }
+            .to_string_lossy()
+            .into_owned();
         text.split_whitespace().next().unwrap_or_default().to_owned()
     }
 
@@ -106,7 +112,8 @@ impl Python {
     /// # Safety
     /// Attached, with an exception set.
     pub(super) unsafe fn take_error(&self) -> String {
-        let (mut kind, mut value, mut trace) = (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
+        let (mut kind, mut value, mut trace) =
+            (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: three places to write to; what comes back is ours to release, and may be null.
         unsafe {
             (self.error_fetch)(&raw mut kind, &raw mut value, &raw mut trace);
@@ -163,7 +170,8 @@ impl Python {
         // SAFETY: attached; `sys.path` is borrowed for the time of this function; the string is ours.
         unsafe {
             let path = (self.sys_object)(c"path".as_ptr());
-            let folder = (self.decode_path)(folder.as_ptr().cast(), isize::try_from(folder.len()).unwrap_or(0));
+            let folder =
+                (self.decode_path)(folder.as_ptr().cast(), isize::try_from(folder.len()).unwrap_or(0));
             if path.is_null() || folder.is_null() || (self.list_append)(path, folder) != 0 {
                 return Err(self.take_error());
             }

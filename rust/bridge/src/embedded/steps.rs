@@ -17,7 +17,11 @@ struct Documents {
 
 impl Documents {
     fn new(call: RawCall) -> Self {
-        Self { call, batch: Vec::new(), at: 0 }
+        Self {
+            call,
+            batch: Vec::new(),
+            at: 0,
+        }
     }
 
     /// Makes sure that there is a document, unless the call has ended.
@@ -50,7 +54,11 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(call: RawCall, model: &str) -> Self {
-        Self { documents: Documents::new(call), model: model.to_owned(), ended: false }
+        Self {
+            documents: Documents::new(call),
+            model: model.to_owned(),
+            ended: false,
+        }
     }
 }
 
@@ -64,7 +72,9 @@ impl Stream for Reader {
         let step = match self.documents.poll(context) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(true) => step(self.documents.take()),
-            Poll::Ready(false) => Step::Failed(Error::internal("the engine ended a call without a last event")),
+            Poll::Ready(false) => {
+                Step::Failed(Error::internal("the engine ended a call without a last event"))
+            }
         };
         let step = match step {
             Step::Failed(error) => Step::Failed(error.for_model(&self.model)),
@@ -84,13 +94,20 @@ fn step(document: &[u8]) -> Step {
         // Serde's message quotes the value, which may be anything that the provider sent.
         let kind = String::from_utf8_lossy(kind(document)).into_owned();
         let column = error.column();
-        Step::Failed(Error::internal(format!("an event of the engine ({kind:?}) is not in the contract, at column {column}")))
+        Step::Failed(Error::internal(format!(
+            "an event of the engine ({kind:?}) is not in the contract, at column {column}"
+        )))
     };
     match kind(document) {
-        b"finish" => serde_json::from_slice::<Finish>(document).map_or_else(wrong, |finish| Step::Finish(Box::new(finish))),
-        b"error" => serde_json::from_slice::<Failure>(document).map_or_else(wrong, |failure| Step::Failed(failure.error)),
-        b"cancelled" => serde_json::from_slice::<Closed>(document)
-            .map_or_else(wrong, |closed| Step::Cancelled { closed_ms: closed.closed_ms }),
+        b"finish" => serde_json::from_slice::<Finish>(document)
+            .map_or_else(wrong, |finish| Step::Finish(Box::new(finish))),
+        b"error" => serde_json::from_slice::<Failure>(document)
+            .map_or_else(wrong, |failure| Step::Failed(failure.error)),
+        b"cancelled" => {
+            serde_json::from_slice::<Closed>(document).map_or_else(wrong, |closed| Step::Cancelled {
+                closed_ms: closed.closed_ms,
+            })
+        }
         _ => serde_json::from_slice::<Event>(document).map_or_else(wrong, Step::Event),
     }
 }
@@ -108,7 +125,9 @@ struct Closed {
 
 /// The document's `type`, which our engine writes first.
 fn kind(document: &[u8]) -> &[u8] {
-    let Some(rest) = document.strip_prefix(b"{\"type\":\"") else { return b"" };
+    let Some(rest) = document.strip_prefix(b"{\"type\":\"") else {
+        return b"";
+    };
     let len = rest.iter().position(|byte| *byte == b'"').unwrap_or(0);
     &rest[..len]
 }
@@ -126,12 +145,19 @@ fn delta(document: &[u8]) -> Option<Event> {
     };
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let index = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
-    let field: &[u8] = if which == 1 { b",\"arguments\":" } else { b",\"text\":" };
+    let field: &[u8] = if which == 1 {
+        b",\"arguments\":"
+    } else {
+        b",\"text\":"
+    };
     let text = rest[digits..].strip_prefix(field)?.strip_suffix(b"}")?;
     let text: String = serde_json::from_slice(text).ok()?;
     Some(match which {
         0 => Event::TextDelta { index, text },
-        1 => Event::ToolCallDelta { index, arguments: text },
+        1 => Event::ToolCallDelta {
+            index,
+            arguments: text,
+        },
         _ => Event::ReasoningDelta { index, text },
     })
 }
@@ -143,11 +169,15 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn of(call: RawCall) -> Self {
-        Self { state: Ok(Documents::new(call)) }
+        Self {
+            state: Ok(Documents::new(call)),
+        }
     }
 
     pub(super) fn failed(error: Error) -> Self {
-        Self { state: Err(Some(error)) }
+        Self {
+            state: Err(Some(error)),
+        }
     }
 }
 
@@ -163,12 +193,18 @@ impl Future for Answer {
         let documents = match &mut self.state {
             Ok(documents) => documents,
             Err(error) => {
-                let error = error.take().unwrap_or_else(|| Error::internal("an answer was polled after its end"));
+                let error = error
+                    .take()
+                    .unwrap_or_else(|| Error::internal("an answer was polled after its end"));
                 return Poll::Ready(Err(error));
             }
         };
-        let unreadable =
-            |error: serde_json::Error| Error::internal(format!("an op's answer cannot be read, at column {}", error.column()));
+        let unreadable = |error: serde_json::Error| {
+            Error::internal(format!(
+                "an op's answer cannot be read, at column {}",
+                error.column()
+            ))
+        };
         let result = loop {
             match documents.poll(context) {
                 Poll::Pending => return Poll::Pending,
@@ -178,7 +214,9 @@ impl Future for Answer {
             let document = documents.take();
             match kind(document) {
                 b"result" | b"echo" => {
-                    break serde_json::from_slice::<Data>(document).map(|data| data.data).map_err(unreadable);
+                    break serde_json::from_slice::<Data>(document)
+                        .map(|data| data.data)
+                        .map_err(unreadable);
                 }
                 b"error" => {
                     break match serde_json::from_slice::<Failure>(document) {
@@ -225,7 +263,9 @@ mod tests {
 
     #[test]
     fn a_document_that_breaks_the_contract_fails_the_call_and_is_not_quoted() {
-        let Step::Failed(error) = step(br#"{"type":"text_delta","index":"sk-secret"}"#) else { panic!("read") };
+        let Step::Failed(error) = step(br#"{"type":"text_delta","index":"sk-secret"}"#) else {
+            panic!("read")
+        };
         assert_eq!(error.code, Code::Internal);
         assert!(!error.message.contains("secret"), "{error}");
     }

@@ -8,15 +8,27 @@ use serde_json::{Value, json};
 use std::sync::Barrier;
 
 pub(crate) const CASES: &[Case] = &[
-    ("64 threads start the engine at the same moment", threads_start_at_once),
+    (
+        "64 threads start the engine at the same moment",
+        threads_start_at_once,
+    ),
     ("chunks come whole and in order", chunks_come_whole),
     ("1,000 streams at once are all whole", a_thousand_streams),
     ("a slow reader stops the producer, and loses nothing", slow_reader),
-    ("a cancelled call ends in cancelled, wherever it was", cancel_anywhere),
+    (
+        "a cancelled call ends in cancelled, wherever it was",
+        cancel_anywhere,
+    ),
     ("a dropped call leaves no task and no call behind", drop_cancels),
     ("a third cancelled, many in a row: nothing is left", many_in_a_row),
-    ("a handler that raises ends its own call alone, and its text stays inside", handler_raises),
-    ("a panic in our Rust is an internal error, and the next call works", panic_is_internal),
+    (
+        "a handler that raises ends its own call alone, and its text stays inside",
+        handler_raises,
+    ),
+    (
+        "a panic in our Rust is an internal error, and the next call works",
+        panic_is_internal,
+    ),
     ("a handler that floods loses nothing", flood),
     ("op documents that are wrong are told so", wrong_documents),
     ("every character comes back as it went", characters),
@@ -35,7 +47,9 @@ fn threads_start_at_once() {
                 })
             })
             .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     });
     let (tasks, threads) = state(&engine());
     assert_eq!(tasks, 0);
@@ -44,12 +58,18 @@ fn threads_start_at_once() {
 }
 
 fn numbers(documents: &[Value]) -> Vec<u64> {
-    documents.iter().map(|document| document["n"].as_u64().unwrap_or_else(|| panic!("{document}"))).collect()
+    documents
+        .iter()
+        .map(|document| document["n"].as_u64().unwrap_or_else(|| panic!("{document}")))
+        .collect()
 }
 
 fn chunks_come_whole() {
     for every in [0, 1, 7] {
-        let all = read(start(&engine(), &json!({ "op": "echo", "data": "x", "chunks": 5000, "yield_every": every })));
+        let all = read(start(
+            &engine(),
+            &json!({ "op": "echo", "data": "x", "chunks": 5000, "yield_every": every }),
+        ));
         assert!(numbers(&all).into_iter().eq(0..5000), "every {every}");
     }
 }
@@ -57,7 +77,11 @@ fn chunks_come_whole() {
 fn a_thousand_streams() {
     let engine = engine();
     let op = json!({ "op": "echo", "data": "sixteen letters!", "chunks": 20, "yield_every": 1 });
-    let all = wait(join_all((0..1000).map(|_| start(&engine, &op).map(|batch| documents(&batch)).collect::<Vec<_>>())));
+    let all = wait(join_all((0..1000).map(|_| {
+        start(&engine, &op)
+            .map(|batch| documents(&batch))
+            .collect::<Vec<_>>()
+    })));
     for documents in all {
         assert!(numbers(&documents.concat()).into_iter().eq(0..20));
     }
@@ -67,13 +91,20 @@ fn a_thousand_streams() {
 fn slow_reader() {
     let engine = engine();
     let chunks = 100_000;
-    let mut call = start(&engine, &json!({ "op": "echo", "data": "sixteen letters!", "chunks": chunks, "yield_every": 50 }));
+    let mut call = start(
+        &engine,
+        &json!({ "op": "echo", "data": "sixteen letters!", "chunks": chunks, "yield_every": 50 }),
+    );
     let mut seen = next(&mut call);
     // Each of these takes a turn of the loop in which the producer could have gone on.
     for _ in 0..500 {
         assert_eq!(read(start(&engine, &json!({ "op": "echo", "data": 1 }))).len(), 1);
     }
-    assert_eq!(engine.open_calls(), 1, "the producer came to its end with nobody reading");
+    assert_eq!(
+        engine.open_calls(),
+        1,
+        "the producer came to its end with nobody reading"
+    );
     let batch = call.next().now_or_never().flatten().expect("what had come");
     assert!(batch.len() < 128 * 1024, "{} bytes had gathered", batch.len());
     seen.extend(documents(&batch));
@@ -85,8 +116,10 @@ fn cancel_anywhere() {
     let engine = engine();
     let endless = json!({ "op": "echo", "data": "x", "chunks": 1_000_000_000u64, "yield_every": 10 });
     let hold = json!({ "op": "debug", "do": "hold" });
-    let cancelled = |call, when: &str| {
-        let last = read(call).pop().unwrap_or_else(|| panic!("{when}: no last event"));
+    let ends_so = |call, when: &str| {
+        let last = read(call)
+            .pop()
+            .unwrap_or_else(|| panic!("{when}: no last event"));
         assert_eq!(last["type"], "cancelled", "{when}: {last}");
         assert!(last["closed_ms"].is_u64(), "{when}: {last}");
     };
@@ -94,13 +127,13 @@ fn cancel_anywhere() {
     for op in [&endless, &hold] {
         let call = start(&engine, op);
         call.canceller().cancel();
-        cancelled(call, "before its first step");
+        ends_so(call, "before its first step");
     }
     let mut call = start(&engine, &endless);
     next(&mut call);
     call.canceller().cancel();
     call.canceller().cancel();
-    cancelled(call, "in the middle");
+    ends_so(call, "in the middle");
 
     let mut call = start(&engine, &endless);
     next(&mut call);
@@ -108,15 +141,15 @@ fn cancel_anywhere() {
         read(start(&engine, &json!({ "op": "echo", "data": 1 })));
     }
     call.canceller().cancel();
-    cancelled(call, "held back by a slow reader");
+    ends_so(call, "held back by a slow reader");
 
     let mut call = start(&engine, &json!({ "op": "echo", "data": 1 }));
-    let canceller = call.canceller();
+    let late = call.canceller();
     assert_eq!(next(&mut call)[0]["type"], "echo");
     assert!(wait(call.next()).is_none());
-    canceller.cancel();
+    late.cancel();
     drop(call);
-    canceller.cancel();
+    late.cancel();
     settle(&engine);
 }
 
@@ -124,7 +157,10 @@ fn drop_cancels() {
     let engine = engine();
     let mut calls: Vec<_> = (0..100)
         .map(|n| match n % 2 {
-            0 => start(&engine, &json!({ "op": "echo", "data": "x", "chunks": 1_000_000_000u64, "yield_every": 10 })),
+            0 => start(
+                &engine,
+                &json!({ "op": "echo", "data": "x", "chunks": 1_000_000_000u64, "yield_every": 10 }),
+            ),
             _ => start(&engine, &json!({ "op": "debug", "do": "hold" })),
         })
         .collect();
@@ -140,7 +176,10 @@ fn many_in_a_row() {
     let engine = engine();
     let run = |count: usize| {
         for n in 0..count {
-            let mut call = start(&engine, &json!({ "op": "echo", "data": "x".repeat(100), "chunks": 60, "yield_every": 20 }));
+            let mut call = start(
+                &engine,
+                &json!({ "op": "echo", "data": "x".repeat(100), "chunks": 60, "yield_every": 20 }),
+            );
             if n % 3 == 0 {
                 next(&mut call);
                 call.canceller().cancel();
@@ -158,21 +197,33 @@ fn many_in_a_row() {
 
 fn resident_kb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or("0");
+    line.split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
 }
 
 fn handler_raises() {
     let engine = engine();
     let mut other = start(&engine, &json!({ "op": "debug", "do": "hold" }));
     for (how, kind) in [("raise", "ValueError"), ("exit", "SystemExit")] {
-        let (code, message) = failure(start(&engine, &json!({ "op": "debug", "do": how, "text": "sk-secret" })));
+        let (code, message) = failure(start(
+            &engine,
+            &json!({ "op": "debug", "do": how, "text": "sk-secret" }),
+        ));
         assert_eq!(code, "internal");
         assert!(message.contains(kind) && !message.contains("secret"), "{message}");
     }
     let survived = wait(engine.op("debug", json!({ "do": "exit_callback" })));
     assert_eq!(survived.unwrap(), "survived");
-    assert!(other.next().now_or_never().is_none(), "another call ended with it");
+    assert!(
+        other.next().now_or_never().is_none(),
+        "another call ended with it"
+    );
     other.canceller().cancel();
     assert_eq!(next(&mut other)[0]["type"], "cancelled");
 }
@@ -190,7 +241,10 @@ fn panic_is_internal() {
 fn flood() {
     let engine = engine();
     let events = 100_000;
-    let all = read(start(&engine, &json!({ "op": "debug", "do": "flood", "events": events, "data": "x" })));
+    let all = read(start(
+        &engine,
+        &json!({ "op": "debug", "do": "flood", "events": events, "data": "x" }),
+    ));
     assert!(numbers(&all).into_iter().eq(0..events));
 }
 
@@ -203,13 +257,18 @@ fn wrong_documents() {
     for document in [&b"[]"[..], b"1", b"null"] {
         assert_eq!(failure(engine.raw(document)).0, "invalid_request");
     }
-    assert!(matches!(wait(engine.op("echo", json!([]))), Err(error) if error.code == omni_core::Code::Internal));
+    assert!(
+        matches!(wait(engine.op("echo", json!([]))), Err(error) if error.code == omni_core::Code::Internal)
+    );
     settle(&engine);
 }
 
 fn characters() {
     let engine = engine();
-    let text: String = (0..=char::MAX as u32).step_by(7).filter_map(char::from_u32).collect();
+    let text: String = (0..=char::MAX as u32)
+        .step_by(7)
+        .filter_map(char::from_u32)
+        .collect();
     let data = json!({ "text": text, "nul": "a\0b", "emoji": "👩‍👩‍👧", "quote": "\"\\\u{2028}\u{7f}", "": null,
         "numbers": [0, -1, u64::MAX, i64::MIN, 0.1, 1e300, -0.0], "nested": [[[{}]], []] });
     assert_eq!(wait(engine.op("echo", json!({ "data": data }))).unwrap(), data);

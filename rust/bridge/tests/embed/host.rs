@@ -1,10 +1,13 @@
 //! The processes that cases are about: this program again, with `--host NAME`.
 
 use crate::life;
-use crate::support::{_exit, SIGINT, SIGTERM, engine, failure, fork, next, read, signal, start, wait, waitpid};
+use crate::support::{
+    _exit, SIGINT, SIGTERM, engine, failure, fork, next, read, signal, start, wait, waitpid,
+};
 use omni_bridge_py::embedded::{Embedded, EmbeddedConfig, RawCall, forked};
 use serde_json::json;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
 
 pub(crate) fn run(name: &str, arguments: &[String]) -> ExitCode {
@@ -56,7 +59,10 @@ fn exit(name: &str) -> ExitCode {
     let reader = {
         let engine = engine.clone();
         std::thread::spawn(move || {
-            read(start(&engine, &json!({ "op": "echo", "data": 1, "chunks": 1_000_000_000u64, "yield_every": 3 })))
+            read(start(
+                &engine,
+                &json!({ "op": "echo", "data": 1, "chunks": 1_000_000_000u64, "yield_every": 3 }),
+            ))
         })
     };
     match name {
@@ -86,10 +92,16 @@ fn exit(name: &str) -> ExitCode {
                 }
             }
             say_now();
-            let mut call = start(&engine, &json!({ "op": "echo", "data": 1, "chunks": 1_000_000_000u64, "yield_every": 3 }));
+            let mut call = start(
+                &engine,
+                &json!({ "op": "echo", "data": 1, "chunks": 1_000_000_000u64, "yield_every": 3 }),
+            );
             let waker = std::task::Waker::from(std::sync::Arc::new(Exit));
             let mut batch = Vec::new();
-            while call.poll_batch(&mut std::task::Context::from_waker(&waker), &mut batch).is_ready() {}
+            while call
+                .poll_batch(&mut std::task::Context::from_waker(&waker), &mut batch)
+                .is_ready()
+            {}
             reader.join().unwrap();
             ExitCode::FAILURE
         }
@@ -139,7 +151,7 @@ fn in_child(child: impl FnOnce() -> i32) -> i32 {
     let mut status = 0;
     // SAFETY: waits for our own child.
     unsafe { waitpid(id, &raw mut status, 0) };
-    if status & 0x7f == 0 { (status >> 8) & 0xff } else { -(status & 0x7f) }
+    std::process::ExitStatus::from_raw(status).code().unwrap_or(-1)
 }
 
 fn fork_after() -> ExitCode {
@@ -149,7 +161,10 @@ fn fork_after() -> ExitCode {
         assert!(forked());
         let (code, message) = failure(start(&engine, &json!({ "op": "echo", "data": 1 })));
         assert_eq!(code, "engine_unavailable");
-        assert!(message.contains("spawn") && message.contains("forkserver"), "{message}");
+        assert!(
+            message.contains("spawn") && message.contains("forkserver"),
+            "{message}"
+        );
         // A stream that came along: told as well, and dropped without touching the parent's.
         let last = read(open.remove(1)).pop().unwrap();
         assert_eq!(last["error"]["code"], "engine_unavailable");
@@ -184,11 +199,19 @@ fn present(arguments: &[String]) -> ExitCode {
     // SAFETY: CPython's functions, with the types of its headers, called in the order that its manual asks for.
     unsafe {
         let library = Library::open(Some(interpreter.library().unwrap()), RTLD_NOW | RTLD_LOCAL).unwrap();
-        library.get::<unsafe extern "C" fn(i32)>(c"Py_InitializeEx").unwrap()(0);
-        let run = *library.get::<unsafe extern "C" fn(*const std::ffi::c_char) -> i32>(c"PyRun_SimpleString").unwrap();
+        library
+            .get::<unsafe extern "C" fn(i32)>(c"Py_InitializeEx")
+            .unwrap()(0);
+        let run = *library
+            .get::<unsafe extern "C" fn(*const std::ffi::c_char) -> i32>(c"PyRun_SimpleString")
+            .unwrap();
         assert_eq!(run(c"import sys; sys.host_was_here = True".as_ptr()), 0);
-        let save = *library.get::<unsafe extern "C" fn() -> *mut u8>(c"PyEval_SaveThread").unwrap();
-        let restore = *library.get::<unsafe extern "C" fn(*mut u8)>(c"PyEval_RestoreThread").unwrap();
+        let save = *library
+            .get::<unsafe extern "C" fn() -> *mut u8>(c"PyEval_SaveThread")
+            .unwrap();
+        let restore = *library
+            .get::<unsafe extern "C" fn(*mut u8)>(c"PyEval_RestoreThread")
+            .unwrap();
         let attached = arguments.first().is_some_and(|how| how == "attached");
         let mut thread = save();
         if attached {
@@ -202,7 +225,10 @@ fn present(arguments: &[String]) -> ExitCode {
         assert!(engine.shutdown(crate::support::LONG));
         // Neither started anew nor ended.
         restore(thread);
-        assert_eq!(run(c"import sys, omni_bridge; assert sys.host_was_here".as_ptr()), 0);
+        assert_eq!(
+            run(c"import sys, omni_bridge; assert sys.host_was_here".as_ptr()),
+            0
+        );
         save();
     }
     ExitCode::SUCCESS
@@ -210,7 +236,10 @@ fn present(arguments: &[String]) -> ExitCode {
 
 /// Connects and echoes; prints one line: `ok`, or the error's code and message. With an op's name, asks that op.
 fn connect(arguments: &[String]) -> ExitCode {
-    let config = EmbeddedConfig { python: arguments.get(1).map(Into::into), ..EmbeddedConfig::default() };
+    let config = EmbeddedConfig {
+        python: arguments.get(1).map(Into::into),
+        ..EmbeddedConfig::default()
+    };
     let op = arguments.first().map_or("echo", String::as_str);
     let answer = Embedded::connect(&config).and_then(|engine| wait(engine.op(op, json!({ "data": "ok" }))));
     match answer {

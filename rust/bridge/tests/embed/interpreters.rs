@@ -13,17 +13,44 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) const CASES: &[Case] = &[
-    ("every interpreter of this machine from 3.10 on works, by one and the same module", every_interpreter),
-    ("the choice: OMNI_BRIDGE_PYTHON, VIRTUAL_ENV, python3 on the PATH", choice),
-    ("the host's Python variables do not reach the embedded interpreter", isolated),
-    (".pth files: plain lines are followed, code is not run; nor is sitecustomize", pth),
-    ("an interpreter that the process has already is used as it is", present),
+    (
+        "every interpreter of this machine from 3.10 on works, by one and the same module",
+        every_interpreter,
+    ),
+    (
+        "the choice: OMNI_BRIDGE_PYTHON, VIRTUAL_ENV, python3 on the PATH",
+        choice,
+    ),
+    (
+        "the host's Python variables do not reach the embedded interpreter",
+        isolated,
+    ),
+    (
+        ".pth files: plain lines are followed, code is not run; nor is sitecustomize",
+        pth,
+    ),
+    (
+        "an interpreter that the process has already is used as it is",
+        present,
+    ),
     ("an interpreter that is missing or moved", missing),
-    ("an interpreter that is too old, static, free-threaded or not CPython", unsuitable),
+    (
+        "an interpreter that is too old, static, free-threaded or not CPython",
+        unsuitable,
+    ),
     ("an interpreter that does not answer", silent),
-    ("an interpreter whose library is of another version", swapped_library),
-    ("an environment without the package, or with half of it", without_package),
-    ("a package of another crossing, contract or version", other_package),
+    (
+        "an interpreter whose library is of another version",
+        swapped_library,
+    ),
+    (
+        "an environment without the package, or with half of it",
+        without_package,
+    ),
+    (
+        "a package of another crossing, contract or version",
+        other_package,
+    ),
     ("an environment without LiteLLM", without_litellm),
 ];
 
@@ -68,7 +95,12 @@ fn package_root() -> PathBuf {
 
 fn version_of(python: &Path) -> Option<(u32, u32)> {
     let output = Command::new(python)
-        .args(["-I", "-S", "-c", "import sys; print(sys.implementation.name, *sys.version_info[:2])"])
+        .args([
+            "-I",
+            "-S",
+            "-c",
+            "import sys; print(sys.implementation.name, *sys.version_info[:2])",
+        ])
         .output()
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
@@ -79,24 +111,37 @@ fn version_of(python: &Path) -> Option<(u32, u32)> {
 
 /// One interpreter of each version that is on the PATH, beside our own, or kept by pyenv or uv.
 fn all_interpreters() -> BTreeMap<(u32, u32), PathBuf> {
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    let mut folders: Vec<PathBuf> =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
     for (program, argument) in [("pyenv", "root"), ("uv", "python dir")] {
-        let Ok(output) = Command::new(program).args(argument.split(' ')).output() else { continue };
+        let Ok(output) = Command::new(program).args(argument.split(' ')).output() else {
+            continue;
+        };
         let root = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         for root in [root.join("versions"), root] {
-            folders.extend(std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path().join("bin")));
+            folders.extend(
+                std::fs::read_dir(root)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|entry| entry.path().join("bin")),
+            );
         }
     }
     let mut found = BTreeMap::new();
     found.extend(version_of(&own().program).map(|version| (version, own().program)));
     for folder in folders {
-        for name in std::iter::once("python3".to_owned()).chain((8..16).map(|minor| format!("python3.{minor}"))) {
+        for name in
+            std::iter::once("python3".to_owned()).chain((8..16).map(|minor| format!("python3.{minor}")))
+        {
             let path = folder.join(name);
             // Shims choose by the working directory: not the interpreter that they seem to be.
             if !path.is_file() || path.to_string_lossy().contains("shims") {
                 continue;
             }
-            let Some(version) = version_of(&path) else { continue };
+            let Some(version) = version_of(&path) else {
+                continue;
+            };
             found.entry(version).or_insert(path);
         }
     }
@@ -108,16 +153,30 @@ fn venv(folder: &Folder, python: &Path, name: &str) -> PathBuf {
     let real = std::fs::canonicalize(python).unwrap();
     let (major, minor) = version_of(python).unwrap();
     let home = real.parent().unwrap();
-    folder.write(&format!("{name}/pyvenv.cfg"), &format!("home = {}\ninclude-system-site-packages = false\n", home.display()));
+    folder.write(
+        &format!("{name}/pyvenv.cfg"),
+        &format!(
+            "home = {}\ninclude-system-site-packages = false\n",
+            home.display()
+        ),
+    );
     let pth = format!("{}\n", package_root().display());
-    folder.write(&format!("{name}/lib/python{major}.{minor}/site-packages/omni.pth"), &pth);
+    folder.write(
+        &format!("{name}/lib/python{major}.{minor}/site-packages/omni.pth"),
+        &pth,
+    );
     std::fs::create_dir_all(folder.join(name).join("bin")).unwrap();
     symlink(&real, folder.join(name).join("bin/python3")).unwrap();
     folder.join(name)
 }
 
 fn site_packages(venv: &Path) -> PathBuf {
-    let lib = std::fs::read_dir(venv.join("lib")).unwrap().next().unwrap().unwrap().path();
+    let lib = std::fs::read_dir(venv.join("lib"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     lib.join("site-packages")
 }
 
@@ -151,29 +210,70 @@ fn choice() {
     std::fs::create_dir_all(&path).unwrap();
     symlink(one.join("bin/python3"), path.join("python3")).unwrap();
 
-    assert_eq!(connect(&["echo"], &[("OMNI_BRIDGE_PYTHON", &one), ("VIRTUAL_ENV", &two)]), "ok");
-    assert_eq!(connect(&["echo"], &[("OMNI_BRIDGE_PYTHON", &one.join("bin/python3"))]), "ok");
-    assert_eq!(connect(&["echo"], &[("VIRTUAL_ENV", &one), ("PATH", &empty)]), "ok");
+    assert_eq!(
+        connect(&["echo"], &[("OMNI_BRIDGE_PYTHON", &one), ("VIRTUAL_ENV", &two)]),
+        "ok"
+    );
+    assert_eq!(
+        connect(&["echo"], &[("OMNI_BRIDGE_PYTHON", &one.join("bin/python3"))]),
+        "ok"
+    );
+    assert_eq!(
+        connect(&["echo"], &[("VIRTUAL_ENV", &one), ("PATH", &empty)]),
+        "ok"
+    );
     // A name alone is looked up on the path. (A link to a venv's interpreter is not in the venv.)
-    let by_name = connect(&["echo"], &[("OMNI_BRIDGE_PYTHON", Path::new("python3")), ("PATH", &one.join("bin"))]);
+    let by_name = connect(
+        &["echo"],
+        &[
+            ("OMNI_BRIDGE_PYTHON", Path::new("python3")),
+            ("PATH", &one.join("bin")),
+        ],
+    );
     assert_eq!(by_name, "ok");
     assert_eq!(connect(&["echo"], &[("PATH", &one.join("bin"))]), "ok");
-    assert_eq!(connect(&["echo", &one.display().to_string()], &[("OMNI_BRIDGE_PYTHON", &two)]), "ok", "the configuration");
+    assert_eq!(
+        connect(
+            &["echo", &one.display().to_string()],
+            &[("OMNI_BRIDGE_PYTHON", &two)]
+        ),
+        "ok",
+        "the configuration"
+    );
     // What is named is what counts: no falling back to something that nobody asked for.
-    refused(&connect(&["echo"], &[("OMNI_BRIDGE_PYTHON", &two), ("VIRTUAL_ENV", &one)]), &["two", "OMNI_BRIDGE_PYTHON"]);
-    refused(&connect(&["echo"], &[("VIRTUAL_ENV", &two)]), &["two", "VIRTUAL_ENV"]);
-    refused(&connect(&["echo"], &[("PATH", &empty)]), &["no Python was found", "PATH", "bridge_url"]);
+    refused(
+        &connect(&["echo"], &[("OMNI_BRIDGE_PYTHON", &two), ("VIRTUAL_ENV", &one)]),
+        &["two", "OMNI_BRIDGE_PYTHON"],
+    );
+    refused(
+        &connect(&["echo"], &[("VIRTUAL_ENV", &two)]),
+        &["two", "VIRTUAL_ENV"],
+    );
+    refused(
+        &connect(&["echo"], &[("PATH", &empty)]),
+        &["no Python was found", "PATH", "bridge_url"],
+    );
 }
 
 fn isolated() {
     let folder = Folder::new();
     let python = venv(&folder, &own().program, "venv");
     let elsewhere = folder.join("elsewhere");
-    folder.write("elsewhere/json/__init__.py", "raise SystemExit('PYTHONPATH was followed')");
-    folder.write("elsewhere/omni_bridge/__init__.py", "raise SystemExit('PYTHONPATH was followed')");
+    folder.write(
+        "elsewhere/json/__init__.py",
+        "raise SystemExit('PYTHONPATH was followed')",
+    );
+    folder.write(
+        "elsewhere/omni_bridge/__init__.py",
+        "raise SystemExit('PYTHONPATH was followed')",
+    );
     let said = connect(
         &["echo"],
-        &[("OMNI_BRIDGE_PYTHON", &python), ("PYTHONHOME", &elsewhere), ("PYTHONPATH", &elsewhere)],
+        &[
+            ("OMNI_BRIDGE_PYTHON", &python),
+            ("PYTHONHOME", &elsewhere),
+            ("PYTHONPATH", &elsewhere),
+        ],
     );
     assert_eq!(said, "ok");
 }
@@ -186,7 +286,13 @@ fn pth() {
     let code = format!("open({:?}, 'w').close()", flag.display().to_string());
     for (name, text) in [
         ("a.pth", format!("import sys; {code}\n")),
-        ("b.pth", format!("import\tsys; {code}\n# a comment\n\n{}\n", folder.join("more").display())),
+        (
+            "b.pth",
+            format!(
+                "import\tsys; {code}\n# a comment\n\n{}\n",
+                folder.join("more").display()
+            ),
+        ),
         ("c.pth", "not/there\n".to_owned()),
         ("sitecustomize.py", code.clone()),
         ("usercustomize.py", code),
@@ -204,7 +310,10 @@ fn pth() {
 fn present() {
     for how in ["detached", "attached"] {
         let mut command = host("present");
-        command.arg(how).env("OMNI_BRIDGE_PYTHON", own().program).env("PYTHONPATH", package_root());
+        command
+            .arg(how)
+            .env("OMNI_BRIDGE_PYTHON", own().program)
+            .env("PYTHONPATH", package_root());
         let (output, _) = finish(command.spawn().unwrap(), LONG);
         assert!(output.status.success(), "{how}: {}", told(&output));
     }
@@ -212,7 +321,10 @@ fn present() {
 
 fn missing() {
     let folder = Folder::new();
-    refused(&with(&folder.join("nothing")), &["nothing", "does not exist", "OMNI_BRIDGE_PYTHON"]);
+    refused(
+        &with(&folder.join("nothing")),
+        &["nothing", "does not exist", "OMNI_BRIDGE_PYTHON"],
+    );
     refused(&with(&folder.0), &["without bin/python", "venv"]);
     // A venv whose interpreter was removed is a link to nothing.
     let venv = folder.join("moved");
@@ -244,10 +356,16 @@ fn pretend(folder: &Folder, name: &str, change: impl FnOnce(&mut Value)) -> Path
 
 fn unsuitable() {
     let folder = Folder::new();
-    assert_eq!(with(&pretend(&folder, "good", |_| {})), "ok", "the pretence itself");
+    assert_eq!(
+        with(&pretend(&folder, "good", |_| {})),
+        "ok",
+        "the pretence itself"
+    );
     let old = pretend(&folder, "old", |answer| answer["version"] = json!([3, 9, 18]));
     refused(&with(&old), &["old", "3.9", "too old", "3.10 or newer"]);
-    let other = pretend(&folder, "other", |answer| answer["implementation"] = json!("pypy"));
+    let other = pretend(&folder, "other", |answer| {
+        answer["implementation"] = json!("pypy");
+    });
     refused(&with(&other), &["pypy", "CPython"]);
     let threads = pretend(&folder, "threads", |answer| answer["free_threaded"] = json!(true));
     refused(&with(&threads), &["free-threaded"]);
@@ -257,8 +375,18 @@ fn unsuitable() {
         answer["shared"] = json!(false);
         answer["libraries"] = json!([]);
     });
-    refused(&with(&still), &["without a shared library", "apt-get install libpython3", "--enable-shared", "bridge_url"]);
-    let gone = pretend(&folder, "gone", |answer| answer["libraries"] = json!([folder.join("libpython3.so.1.0")]));
+    refused(
+        &with(&still),
+        &[
+            "without a shared library",
+            "apt-get install libpython3",
+            "--enable-shared",
+            "bridge_url",
+        ],
+    );
+    let gone = pretend(&folder, "gone", |answer| {
+        answer["libraries"] = json!([folder.join("libpython3.so.1.0")]);
+    });
     refused(&with(&gone), &["missing or was moved", "libpython3.so.1.0"]);
     let wrong = folder.write("libpython3.so.1.0", "not a library");
     let wrong = pretend(&folder, "wrong", |answer| answer["libraries"] = json!([wrong]));
@@ -267,20 +395,35 @@ fn unsuitable() {
 
 fn silent() {
     let folder = Folder::new();
-    refused(&with(&folder.program("mute", "#!/bin/sh\nexit 0\n")), &["mute", "could not say"]);
-    let babble = folder.program("babble", "#!/bin/sh\necho 'hello'; echo 'no such module' >&2; exit 1\n");
+    refused(
+        &with(&folder.program("mute", "#!/bin/sh\nexit 0\n")),
+        &["mute", "could not say"],
+    );
+    let babble = folder.program(
+        "babble",
+        "#!/bin/sh\necho 'hello'; echo 'no such module' >&2; exit 1\n",
+    );
     refused(&with(&babble), &["babble", "no such module"]);
     // `exec`, so that the one process is all there is to end.
-    refused(&with(&folder.program("slow", "#!/bin/sh\nexec sleep 1000\n")), &["slow", "did not answer"]);
+    refused(
+        &with(&folder.program("slow", "#!/bin/sh\nexec sleep 1000\n")),
+        &["slow", "did not answer"],
+    );
 }
 
 fn swapped_library() {
     let folder = Folder::new();
-    let swapped = pretend(&folder, "swapped", |answer| answer["version"] = json!([3, 10, 99]));
+    let swapped = pretend(&folder, "swapped", |answer| {
+        answer["version"] = json!([3, 10, 99]);
+    });
     refused(&with(&swapped), &["3.10.99", "moved or replaced"]);
     // A library that is none of CPython's: that of this very machine's C.
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    if let Some(libc) = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..])).find(|path| path.contains("libc.so")) {
+    if let Some(libc) = maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|at| &line[at..]))
+        .find(|path| path.contains("libc.so"))
+    {
         let foreign = pretend(&folder, "foreign", |answer| answer["libraries"] = json!([libc]));
         refused(&with(&foreign), &["not a CPython"]);
     }
@@ -290,7 +433,10 @@ fn without_package() {
     let folder = Folder::new();
     let venv = venv(&folder, &own().program, "venv");
     std::fs::remove_file(site_packages(&venv).join("omni.pth")).unwrap();
-    refused(&with(&venv), &["no package omni_bridge", "pip install omni-bridge=="]);
+    refused(
+        &with(&venv),
+        &["no package omni_bridge", "pip install omni-bridge=="],
+    );
     let half = site_packages(&venv).join("omni_bridge");
     std::fs::create_dir_all(&half).unwrap();
     std::fs::write(half.join("__init__.py"), "").unwrap();
@@ -329,17 +475,30 @@ fn other_package() {
     let venv = venv(&folder, &own().program, "venv");
     std::fs::remove_file(site_packages(&venv).join("omni.pth")).unwrap();
     package(&site_packages(&venv), ABI + 1, omni_core::CONTRACT, ours);
-    refused(&with(&venv), &[&format!("version {} of the crossing", ABI + 1), "pip install omni-bridge=="]);
+    refused(
+        &with(&venv),
+        &[
+            &format!("version {} of the crossing", ABI + 1),
+            "pip install omni-bridge==",
+        ],
+    );
     package(&site_packages(&venv), ABI, omni_core::CONTRACT + 1, ours);
     refused(&with(&venv), &["contract 2", "contract 1"]);
     package(&site_packages(&venv), ABI, omni_core::CONTRACT, "99.0.1");
     refused(&with(&venv), &["99.0.1", ours]);
-    std::fs::write(site_packages(&venv).join("omni_bridge/_native.py"), "engine_api = 1").unwrap(); // of another size
+    std::fs::write(
+        site_packages(&venv).join("omni_bridge/_native.py"),
+        "engine_api = 1",
+    )
+    .unwrap(); // of another size
     refused(&with(&venv), &["cannot be imported"]);
 }
 
 fn without_litellm() {
     let folder = Folder::new();
     let venv = venv(&folder, &own().program, "venv");
-    refused(&connect(&["warm_up"], &[("OMNI_BRIDGE_PYTHON", &venv)]), &["pip install"]);
+    refused(
+        &connect(&["warm_up"], &[("OMNI_BRIDGE_PYTHON", &venv)]),
+        &["pip install"],
+    );
 }

@@ -13,13 +13,22 @@ use std::time::{Duration, Instant};
 
 pub(crate) const CASES: &[Case] = &[
     ("shut down, and the next call starts again", shutdown_and_again),
-    ("a call that comes during a shutdown is refused", calls_during_shutdown),
+    (
+        "a call that comes during a shutdown is refused",
+        calls_during_shutdown,
+    ),
     ("a handler that ignores its cancel is given up", ignored_cancel),
-    ("a blocked loop wedges neither cancel nor shutdown nor exit", blocked_loop),
+    (
+        "a blocked loop wedges neither cancel nor shutdown nor exit",
+        blocked_loop,
+    ),
     ("the process exits in the middle of streams, as asked", exits),
     ("SIGINT and SIGTERM reach the host's own handlers", own_handlers),
     ("without a handler SIGTERM ends the process", default_handler),
-    ("a child forked after first use is refused, the parent goes on", fork_after_use),
+    (
+        "a child forked after first use is refused, the parent goes on",
+        fork_after_use,
+    ),
     ("a child forked before first use is free", fork_before_use),
 ];
 
@@ -30,16 +39,29 @@ fn shutdown_and_again() {
     let engine = engine();
     for _ in 0..3 {
         let mut held = start(&engine, &json!({ "op": "debug", "do": "hold" }));
-        let mut busy = start(&engine, &json!({ "op": "echo", "data": 1, "chunks": 1_000_000_000u64, "yield_every": 10 }));
+        let mut busy = start(
+            &engine,
+            &json!({ "op": "echo", "data": 1, "chunks": 1_000_000_000u64, "yield_every": 10 }),
+        );
         next(&mut busy);
         assert!(engine.shutdown(LONG));
         assert_eq!(engine.open_calls(), 0);
         assert_eq!(next(&mut held)[0]["type"], "cancelled");
         assert_eq!(read(busy).last().unwrap()["type"], "cancelled");
         assert!(engine.shutdown(LONG), "a second time");
-        assert_eq!(wait(engine.op("echo", json!({ "data": "again" }))).unwrap(), "again");
+        assert_eq!(
+            wait(engine.op("echo", json!({ "data": "again" }))).unwrap(),
+            "again"
+        );
         let (tasks, threads) = state(&engine);
-        assert_eq!((tasks, threads.iter().filter(|name| *name == "omni-engine").count()), (0, 1), "{threads:?}");
+        assert_eq!(
+            (
+                tasks,
+                threads.iter().filter(|name| *name == "omni-engine").count()
+            ),
+            (0, 1),
+            "{threads:?}"
+        );
     }
 }
 
@@ -65,7 +87,9 @@ fn calls_during_shutdown() {
         for _ in 0..10 {
             assert!(engine.shutdown(LONG));
         }
-        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        for caller in callers {
+            caller.join().unwrap();
+        }
     });
     assert_eq!(wait(engine.op("echo", json!({ "data": 2 }))).unwrap(), 2);
     settle(&engine);
@@ -79,7 +103,10 @@ fn ignored_cancel() {
     call.canceller().cancel();
     let begin = Instant::now();
     let last = read(call).pop().unwrap();
-    assert_eq!((&last["type"], &last["closed_ms"]), (&json!("cancelled"), &json!(null)));
+    assert_eq!(
+        (&last["type"], &last["closed_ms"]),
+        (&json!("cancelled"), &json!(null))
+    );
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     assert_eq!(engine.open_calls(), 0);
     assert!(engine.shutdown(LONG), "the orphan holds up the shutdown");
@@ -95,11 +122,13 @@ fn blocked_loop() {
 fn in_the_middle(name: &str) -> Child {
     let mut child = host(name).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    if line != "now\n" {
-        panic!("{name}: {line:?}, {}", told(&child.wait_with_output().unwrap()));
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    if line == "now\n" {
+        return child;
     }
-    child
+    panic!("{name}: {line:?}, {}", told(&child.wait_with_output().unwrap()))
 }
 
 fn exits() {
@@ -165,7 +194,10 @@ pub(crate) fn blocked_host() {
         assert_eq!(code, "engine_unavailable");
         assert!(message.contains("blocks"), "{message}");
     }
-    assert!(!engine.shutdown(Duration::from_millis(50)), "a blocked loop cannot have stopped");
+    assert!(
+        !engine.shutdown(Duration::from_millis(50)),
+        "a blocked loop cannot have stopped"
+    );
     assert_eq!(failure(open).0, "engine_unavailable");
     let (code, message) = failure(start(&engine, &json!({ "op": "echo", "data": 1 })));
     assert_eq!(code, "engine_unavailable");

@@ -2,9 +2,14 @@
 //! signals end whole processes, and a process has one interpreter. So this program runs its cases itself, one after
 //! the other, and starts itself again as the process that a case is about.
 //!
-//! `cargo test -p omni-bridge-py --test embed [NAME]`; OMNI_BRIDGE_PYTHON names the interpreter (make does that).
+//! `cargo test -p omni-bridge-py --test embed [NAME]`; `OMNI_BRIDGE_PYTHON` names the interpreter (make does that).
 #![allow(unsafe_code, reason = "fork and signals have no safe interface in std")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed unwrap here is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap here is a failed test"
+)]
 
 mod calls;
 mod host;
@@ -24,7 +29,10 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == "--host") {
         return host::run(&arguments[1], &arguments[2..]);
     }
-    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let wanted: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
     let list = arguments.iter().any(|argument| argument == "--list");
     let mut failed = Vec::new();
     let mut ran = 0;
@@ -39,7 +47,11 @@ fn main() -> ExitCode {
         ran += 1;
         let begin = Instant::now();
         let passed = catch_unwind(AssertUnwindSafe(case)).is_ok();
-        println!("test {name} ... {} ({:.1} s)", if passed { "ok" } else { "FAILED" }, begin.elapsed().as_secs_f64());
+        println!(
+            "test {name} ... {} ({:.1} s)",
+            if passed { "ok" } else { "FAILED" },
+            begin.elapsed().as_secs_f64()
+        );
         if !passed {
             failed.push(name);
         }

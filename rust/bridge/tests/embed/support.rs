@@ -40,7 +40,8 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
 
 /// The engine of this process.
 pub(crate) fn engine() -> Embedded {
-    Embedded::connect(&EmbeddedConfig::default()).expect("the engine; OMNI_BRIDGE_PYTHON names an interpreter that has it")
+    Embedded::connect(&EmbeddedConfig::default())
+        .expect("the engine; OMNI_BRIDGE_PYTHON names an interpreter that has it")
 }
 
 /// Starts a call.
@@ -72,28 +73,46 @@ pub(crate) fn failure(call: RawCall) -> (String, String) {
     let all = read(call);
     let last = all.last().expect("a last event");
     assert_eq!(last["type"], "error", "{last}");
-    (last["error"]["code"].as_str().unwrap().to_owned(), last["error"]["message"].as_str().unwrap().to_owned())
+    (
+        last["error"]["code"].as_str().unwrap().to_owned(),
+        last["error"]["message"].as_str().unwrap().to_owned(),
+    )
 }
 
 /// What the loop has: tasks beside the one that asks, and the names of Python's threads.
 pub(crate) fn state(engine: &Embedded) -> (u64, Vec<String>) {
     let state = wait(engine.op("debug", serde_json::json!({ "do": "state" }))).expect("the state");
     let threads = state["threads"].as_array().unwrap();
-    (state["tasks"].as_u64().unwrap(), threads.iter().map(|name| name.as_str().unwrap().to_owned()).collect())
+    (
+        state["tasks"].as_u64().unwrap(),
+        threads
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect(),
+    )
 }
 
 /// Turns the loop, by asking for its state, until no call and no task is left.
 pub(crate) fn settle(engine: &Embedded) {
     let deadline = Instant::now() + LONG;
     while state(engine).0 > 0 || engine.open_calls() > 0 {
-        assert!(Instant::now() < deadline, "{:?} and {} calls are left", state(engine), engine.open_calls());
+        assert!(
+            Instant::now() < deadline,
+            "{:?} and {} calls are left",
+            state(engine),
+            engine.open_calls()
+        );
     }
 }
 
 /// This program again, as the process of a case.
 pub(crate) fn host(name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--host", name]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["--host", name])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -144,7 +163,11 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 impl Folder {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("omni-embed-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "omni-embed-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
