@@ -56,7 +56,7 @@ class PythonDoor:
         await _document(warm_up_call())
 
     def health(self) -> dict[str, Any]:
-        """The versions that answer here, and whether LiteLLM is loaded: the first call need not wait for it."""
+        """The versions that answer here, and whether LiteLLM is loaded already."""
         return {
             "contract": CONTRACT,
             "version": __version__,
