@@ -213,7 +213,7 @@ def test_a_wrong_configuration(wrong: dict[str, Any], defaults: None):
 
 def test_allow_endpoints_can_be_forbidden(here: dict[str, Any], defaults: None):
     omni_bridge.configure(allow_endpoints=False)
-    with pytest.raises(omni_bridge.OmniError, match="api_base"):
+    with pytest.raises(omni_bridge.PermissionDeniedError, match="api_base, api_key"):
         omni_bridge.chat(HI, **here)
 
 

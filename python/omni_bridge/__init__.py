@@ -18,8 +18,7 @@ LiteLLM nor pydantic nor asyncio come with it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing's own would bring typing in, which costs more than all the rest
 if TYPE_CHECKING:
     from . import errors as errors
     from . import testing as testing

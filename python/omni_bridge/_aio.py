@@ -75,6 +75,13 @@ async def ready(call: Call) -> None:
             raise
 
 
+async def result(call: Call) -> Any:  # noqa: ANN401 - the reply or a document, as the call has it
+    """The one thing that a call brings which is no stream."""
+    while (found := call.pop()) is None and not call.ended:
+        await ready(call)
+    return found
+
+
 async def achat(
     messages: Sequence[MessageLike],
     model: str,
@@ -107,12 +114,7 @@ async def achat(
 
 async def achat_request(request: Request) -> ChatReply:
     """`achat` for a request that has been read already."""
-    call = Call.chat(request)
-    reply: Any = call.pop()
-    while reply is None:
-        await ready(call)
-        reply = call.pop()
-    return reply
+    return await result(Call.chat(request))
 
 
 def stream(

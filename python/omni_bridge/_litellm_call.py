@@ -30,7 +30,8 @@ from ._translate import (
 from ._translate_chunks import ChunkDecoder
 from ._translate_mend import Mender
 from ._translate_parts import Decoder, WireError, as_dict, is_list, is_object, objects
-from .errors import AuthenticationError, NotFoundError, OmniError
+from .errors import AuthenticationError, NotFoundError, OmniError, PermissionDeniedError, UnsupportedError
+from .service_rules import forbidden_in
 
 CLOSE_SECONDS = 2.0
 """How long closing an answer may take before it is left to the garbage collector."""
@@ -59,6 +60,11 @@ class Call:
         self.litellm = litellm
         self.request: dict[str, Any] = doc["request"]
         self.config: dict[str, Any] = doc.get("config") or {}
+        if self.config.get("allow_endpoints") is False and (found := forbidden_in(self.request)):
+            raise PermissionDeniedError(
+                f"{', '.join(found)}: requests may not say where a call goes or with which key here; "
+                "leave it out, or configure allow_endpoints"
+            )
         self.stream = bool(doc.get("stream"))
         self.sink = sink
         self.model: str = self.request["model"]
@@ -69,6 +75,7 @@ class Call:
         self.exchange.session = session
         self._guard: Guard | None = None
         self._driven: Any = None
+        self.rehearse = False
 
     def _provider(self) -> str:
         head, _, rest = self.model.partition("/")
@@ -181,6 +188,8 @@ class Call:
         return request.method == "POST" and not request.url.path.endswith(_TOKEN_PATHS)
 
     def _before(self, request: Any) -> Any:
+        if self.rehearse:
+            raise UnsupportedError("a rehearsal: nothing leaves")
         url = str(request.url)
         if self._guard is None:
             self._guard = Guard(self.provider, self.request, self.config, current_environment())
@@ -496,6 +505,8 @@ def _said(problem: BaseException, code: str, provider: str) -> str:
             f"{provider} does not take {unsupported[1]} for this model: leave it out, or give what it "
             f"takes in provider_options"
         )
+    if code in ("connection", "timeout"):
+        text = str(chain(problem)[-1])  # what the socket said, below all that was wrapped around it
     if code in _SAID:
         return f"{_SAID[code].format(p=provider)}: {type(problem).__name__}" + (
             f": {text[:300]}" if text else ""

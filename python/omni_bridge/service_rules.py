@@ -27,6 +27,7 @@ __all__ = [
     "check_room",
     "check_token",
     "forbidden_fields",
+    "forbidden_in",
     "host_of",
     "is_loopback",
 ]
@@ -218,7 +219,12 @@ def forbidden_fields(body: bytes) -> list[str]:
         raise InvalidRequestError("the body is not JSON") from None
     if not isinstance(request, dict):
         raise InvalidRequestError("the body is not a JSON object")
-    return list(_forbidden(cast("dict[str, Any]", request), ""))
+    return forbidden_in(cast("dict[str, Any]", request))
+
+
+def forbidden_in(request: dict[str, Any]) -> list[str]:
+    """`forbidden_fields` of a request that has been read."""
+    return list(_forbidden(request, ""))
 
 
 def _forbidden(request: dict[str, Any], path: str) -> Iterator[str]:

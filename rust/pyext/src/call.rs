@@ -54,8 +54,14 @@ struct Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        if !self.whole && std::thread::panicking() {
-            self.mailbox.put(Item::Failed(panicked()));
+        // A closed mailbox keeps nothing: whoever aborted the task does not read this.
+        if !self.whole {
+            let error = if std::thread::panicking() {
+                panicked()
+            } else {
+                Error::internal("the call was dropped before its end")
+            };
+            self.mailbox.put(Item::Failed(error));
         }
         self.mailbox.end();
     }

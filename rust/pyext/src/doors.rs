@@ -121,7 +121,7 @@ fn cli_main(py: Python<'_>, argv: Vec<std::ffi::OsString>) -> PyResult<i32> {
 #[pyfunction]
 fn panicking_call(place: &str) -> PyResult<Call> {
     if place == "here" {
-        return guarded(|| deliberate());
+        return guarded(deliberate);
     }
     Ok(Call::op(async { deliberate() }))
 }

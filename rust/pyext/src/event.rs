@@ -61,7 +61,7 @@ impl Event {
         self.0 == other.get().0
     }
 
-    fn __copy__<'py>(slf: Bound<'py, Self>) -> Bound<'py, Self> {
+    fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 

@@ -8,6 +8,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 use pyo3::{IntoPyObjectExt, intern};
 use serde::Serialize;
 use serde_json::Value;
+use std::fmt::Write as _;
 
 /// A value of the contract as what Python sees of it.
 pub(crate) trait Show {
@@ -203,7 +204,8 @@ pub(crate) fn glimpse(text: &str) -> String {
     }
     shown.push(quote);
     if text.chars().nth(MOST).is_some() {
-        shown.push_str(&format!("… ({} characters)", text.chars().count()));
+        // Writing to a String cannot fail.
+        let _ = write!(shown, "… ({} characters)", text.chars().count());
     }
     shown
 }
@@ -284,7 +286,7 @@ macro_rules! frozen {
                 self.0 == other.get().0
             }
 
-            fn __copy__<'py>(slf: Bound<'py, Self>) -> Bound<'py, Self> {
+            fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
                 slf
             }
 

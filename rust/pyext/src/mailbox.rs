@@ -39,6 +39,10 @@ impl Item {
 }
 
 /// What the reader finds.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is made, and never kept"
+)]
 pub(crate) enum Taken {
     Item(Item),
     /// Nothing yet.

@@ -1,4 +1,8 @@
 //! Messages, their parts and tool calls as frozen classes.
+#![allow(
+    clippy::doc_markdown,
+    reason = "these are Python's docstrings: words of the contract stand in quotes"
+)]
 
 use crate::frozen::{Describe, frozen, glimpse};
 use omni_core::{Content, Object, Part as P};

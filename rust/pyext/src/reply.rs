@@ -1,4 +1,8 @@
 //! The answer to one call as frozen classes.
+#![allow(
+    clippy::doc_markdown,
+    reason = "these are Python's docstrings: words of the contract stand in quotes"
+)]
 
 use crate::frozen::{Describe, frozen, glimpse, or_none};
 use pyo3::prelude::*;
