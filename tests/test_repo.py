@@ -16,7 +16,8 @@ def run(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_generated_files_are_up_to_date() -> None:
-    done = run(sys.executable, "tools/generated.py", "--check")
+    # The C header is not among them here: its check is a Rust test.
+    done = run(sys.executable, "tools/generated.py", "--check", "--without-cargo")
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
 
