@@ -20,6 +20,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> ExitCode {
         "fork-after" => fork_after(),
         "fork-before" => fork_before(),
         "present" => present(arguments),
+        "litellm-exit-return" | "litellm-exit-call" => exit_with_litellm(name, &arguments[0]),
         _ => exit(name),
     }
 }
@@ -136,6 +137,27 @@ fn exit(name: &str) -> ExitCode {
         }
         other => panic!("no such host: {other}"),
     }
+}
+
+/// Leaves while LiteLLM reads ten streams, on sockets and with libraries of its own.
+#[allow(clippy::disallowed_methods, reason = "the exit is what is tested")]
+fn exit_with_litellm(name: &str, base: &str) -> ExitCode {
+    let engine = engine();
+    let request = json!({
+        "model": "openai/demo", "messages": [{ "role": "user", "content": "Go on." }], "api_base": base, "api_key": "none",
+    });
+    let config = json!({ "allow_endpoints": true, "allowed_hosts": [], "allow_private_images": false });
+    let op = json!({ "op": "chat", "stream": true, "request": request, "config": config });
+    let mut calls: Vec<_> = (0..10).map(|_| start(&engine, &op)).collect();
+    for call in &mut calls {
+        while next(call).last().unwrap()["type"] != "text_delta" {}
+    }
+    say_now();
+    if name == "litellm-exit-call" {
+        std::process::exit(7);
+    }
+    std::mem::forget(calls);
+    ExitCode::from(7)
 }
 
 /// Forks; the child runs `child` and exits with what it gives. Gives the child's exit code.

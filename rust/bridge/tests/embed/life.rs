@@ -4,11 +4,12 @@ use crate::Case;
 use crate::support::{
     LONG, SIGINT, SIGTERM, engine, failure, finish, host, kill, next, read, settle, start, state, told, wait,
 };
+use omni_bridge_py::embedded::Interpreter;
 use omni_core::Code;
 use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) const CASES: &[Case] = &[
@@ -23,6 +24,10 @@ pub(crate) const CASES: &[Case] = &[
         blocked_loop,
     ),
     ("the process exits in the middle of streams, as asked", exits),
+    (
+        "the process exits in the middle of LiteLLM's streams",
+        exits_with_litellm,
+    ),
     ("SIGINT and SIGTERM reach the host's own handlers", own_handlers),
     ("without a handler SIGTERM ends the process", default_handler),
     (
@@ -119,8 +124,8 @@ fn blocked_loop() {
 }
 
 /// Starts a host and waits for its word that it is in the middle of its streams.
-fn in_the_middle(name: &str) -> Child {
-    let mut child = host(name).spawn().unwrap();
+fn in_the_middle(name: &str, arguments: &[&str]) -> Child {
+    let mut child = host(name).args(arguments).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap())
         .read_line(&mut line)
@@ -142,16 +147,39 @@ fn exits() {
         ("exit-on-the-loop", 7),
     ] {
         for _ in 0..3 {
-            let (output, took) = finish(in_the_middle(name), LONG);
+            let (output, took) = finish(in_the_middle(name, &[]), LONG);
             assert_eq!(output.status.code(), Some(code), "{name}: {}", told(&output));
             assert!(took < EXIT, "{name} took {took:?}");
         }
     }
 }
 
+fn exits_with_litellm() {
+    let program = "import sys; from omni_bridge.testing import DemoServer\n\
+        with DemoServer(chunks=100000, pace=50) as server: print(server.api_base, flush=True); sys.stdin.read()";
+    let mut server = Command::new(Interpreter::find(None).unwrap().program)
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut base = String::new();
+    BufReader::new(server.stdout.as_mut().unwrap())
+        .read_line(&mut base)
+        .unwrap();
+    for (name, code) in [("litellm-exit-return", 7), ("litellm-exit-call", 7)] {
+        let (output, took) = finish(in_the_middle(name, &[base.trim()]), LONG);
+        assert_eq!(output.status.code(), Some(code), "{name}: {}", told(&output));
+        assert!(took < EXIT, "{name} took {took:?}");
+    }
+    // Its input ends, and so does it.
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
+}
+
 fn own_handlers() {
     for signal in [SIGINT, SIGTERM] {
-        let child = in_the_middle("own-handlers");
+        let child = in_the_middle("own-handlers", &[]);
         // SAFETY: the process is a child of ours that has not been waited for.
         unsafe { kill(i32::try_from(child.id()).unwrap(), signal) };
         let (output, took) = finish(child, LONG);
@@ -162,7 +190,7 @@ fn own_handlers() {
 
 fn default_handler() {
     for signal in [SIGINT, SIGTERM] {
-        let child = in_the_middle("exit-never");
+        let child = in_the_middle("exit-never", &[]);
         // SAFETY: as above.
         unsafe { kill(i32::try_from(child.id()).unwrap(), signal) };
         let (output, _) = finish(child, LONG);
