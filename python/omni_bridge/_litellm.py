@@ -8,8 +8,11 @@ the bytes that it received where we know the wire, so that nothing is lost, and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import importlib
 import importlib.metadata
+import inspect
 import logging
 import os
 import socket
@@ -20,12 +23,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from . import _native
-from ._endpoints import CREDENTIAL_NAME
+from ._endpoints import current_environment
 from ._engine_quiet import mute_this_thread
 from ._litellm_call import Call, Sink
 from ._translate import request_kwargs
 from ._translate_mend import Mender
-from .errors import EngineUnavailableError, NotFoundError
+from .errors import EngineUnavailableError, NotFoundError, UnsupportedError
 
 _SETTINGS = {
     # Prices, headers and tokenizers come with the package: nothing is fetched while a call waits.
@@ -128,23 +131,17 @@ def _mend(litellm: Any, http: Any) -> None:
 
     utils.supports_native_streaming = supports_native_streaming
 
-    log_success = utils._dispatch_success_logging
-
-    def dispatch_success_logging(*args: Any, **kwargs: Any) -> None:
-        # Callbacks are off for our calls: a background task for each would only cost time and memory.
-        if http.CURRENT.get() is None:
-            log_success(*args, **kwargs)
-
-    utils._dispatch_success_logging = dispatch_success_logging
-
-    metadata = utils.update_response_metadata
-
-    def update_response_metadata(*args: Any, **kwargs: Any) -> None:
-        # Prices and timings for those callbacks; we work the price out once, from the usage that we read.
-        if http.CURRENT.get() is None:
-            metadata(*args, **kwargs)
-
-    utils.update_response_metadata = update_response_metadata
+    # Callbacks are off for our calls: one that raises, blocks or floods could hold up all others, and a background
+    # task for each call would only cost time and memory. What they would be told is not worked out either.
+    logging_class: Any = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
+    for holder, names in (
+        (logging_class, ("pre_call", "post_call", "success_handler", "failure_handler")),
+        (logging_class, ("async_success_handler", "async_failure_handler", "dispatch_success_handlers")),
+        (utils, ("_dispatch_success_logging", "update_response_metadata", "async_pre_call_deployment_hook")),
+        (utils, ("async_post_call_success_deployment_hook", "async_post_call_failure_deployment_hook")),
+    ):
+        for name in names:
+            setattr(holder, name, _not_for_us(getattr(holder, name), http.CURRENT))
 
     blocked = url_utils._is_blocked_ip
 
@@ -156,6 +153,23 @@ def _mend(litellm: Any, http: Any) -> None:
     url_utils.socket = _Resolver(http.CURRENT)
     # A picture that one call may fetch from a private address must not be served to another that may not.
     image_handling.in_memory_cache = _NoCache()
+
+
+def _not_for_us(function: Any, current: Any) -> Any:
+    """``function``, doing nothing within a call of ours; one that may change the response hands it back."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def later(*args: Any, **kwargs: Any) -> Any:
+            return await function(*args, **kwargs) if current.get() is None else kwargs.get("response")
+
+        return later
+
+    @functools.wraps(function)
+    def now(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs) if current.get() is None else None
+
+    return now
 
 
 class _Resolver:
@@ -226,7 +240,17 @@ def _result(sink: Sink, data: Any) -> None:
 
 async def warm_up(_doc: dict[str, Any], sink: Sink) -> None:
     """Op ``warm_up``: imports LiteLLM and what its first call imports."""
-    await _ready()
+    litellm = await _ready()
+    # A call that is stopped where it would leave: LiteLLM imports much of itself only when it is first called.
+    request = {
+        "model": "openai/warm-up",
+        "messages": [{"role": "user", "content": "hi"}],
+        "api_key": "no-key",
+    }
+    call = Call(litellm, {"request": request}, sink, _shared_session())
+    call.rehearse = True
+    with contextlib.suppress(UnsupportedError):
+        await call.run()
     _result(sink, {"ready": True})
 
 
@@ -330,12 +354,14 @@ async def doctor(_doc: dict[str, Any], sink: Sink) -> None:
             "python": platform.python_version(),
             "interpreter": sys.executable,
             "providers": len(litellm.provider_list),
-            "keys": sorted(
-                name for name, value in os.environ.items() if value and CREDENTIAL_NAME.search(name)
-            ),
+            "keys": sorted({*current_environment().secrets.values(), *_credential_files()}),
             "mcp": _version("mcp"),
         },
     )
+
+
+def _credential_files() -> list[str]:
+    return [name for name, value in os.environ.items() if value and name.endswith("_CREDENTIALS")]
 
 
 def _version(package: str) -> str | None:

@@ -307,6 +307,9 @@ class Answer:
         return self._events(self._sse.feed(chunk))
 
     def _lines(self, chunk: bytes) -> list[dict[str, Any]]:
+        if b"\n" not in chunk and self.decoder is not None:
+            self._whole.append(chunk)
+            return []
         *lines, rest = b"".join((*self._whole, chunk)).split(b"\n")
         self._whole = [rest] if rest else []
         if self.decoder is None:

@@ -287,7 +287,8 @@ class ChatDecoder(Decoder):
     def _call(self, piece: dict[str, Any], position: int) -> None:
         key = piece.get("index")
         call_id = as_str(piece.get("id"))
-        function = as_dict(piece.get("function")) or as_dict(piece.get("custom"))
+        custom = as_dict(piece.get("custom"))
+        function = custom if piece.get("type") == "custom" and custom else as_dict(piece.get("function"))
         if key is None:
             # Without an index a piece with an id begins a call, and one without goes on with the newest.
             key = call_id or (self._latest and id(self._latest)) or position
@@ -307,7 +308,7 @@ class ChatDecoder(Decoder):
             call = self._latest
         if call is None:
             call = self._calls[key] = _Call()
-            call.custom = piece.get("type") == "custom" or "custom" in piece
+            call.custom = piece.get("type") == "custom" and is_object(piece.get("custom"))
         self._latest = call
         call.id = call.id or call_id
         call.name = call.name or name

@@ -31,10 +31,13 @@ class WireError(Exception):
 class Sse:
     """Incremental reader of server-sent events: bytes in any cutting, ``(event, data)`` pairs out."""
 
-    __slots__ = ("_data", "_event", "_held", "_skip_lf")
+    __slots__ = ("_data", "_event", "_held", "_length", "_skip_lf")
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held: list[
+            bytes
+        ] = []  # a line that has not ended: pieces, for joining them each time is quadratic
+        self._length = 0
         self._data: list[str] = []
         self._event = ""
         self._skip_lf = False
@@ -45,15 +48,17 @@ class Sse:
             self._skip_lf = False
             if chunk[:1] == b"\n":
                 chunk = chunk[1:]
-        buffer = self._held + chunk if self._held else chunk
+        if b"\n" not in chunk and b"\r" not in chunk:
+            self._hold(chunk)
+            return []
+        buffer = b"".join((*self._held, chunk)) if self._held else chunk
         if b"\r" in buffer:
             if buffer.endswith(b"\r"):
                 self._skip_lf = True
             buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         lines = buffer.split(b"\n")
-        self._held = lines.pop()
-        if len(self._held) > MAX_LINE:
-            raise WireError("protocol", "the provider sent an event line of more than 64 MiB")
+        self._held, self._length = [], 0
+        self._hold(lines.pop())
         out: list[tuple[str, str]] = []
         for line in lines:
             if not line:
@@ -71,6 +76,13 @@ class Sse:
             elif line.startswith(b"\xef\xbb\xbfdata:"):
                 self._data.append(line[8:].strip().decode("utf-8", "replace"))
         return out
+
+    def _hold(self, piece: bytes) -> None:
+        if piece:
+            self._held.append(piece)
+            self._length += len(piece)
+            if self._length > MAX_LINE:
+                raise WireError("protocol", "the provider sent an event line of more than 64 MiB")
 
     def close(self) -> list[tuple[str, str]]:
         """What a stream that ended without its last blank line still holds."""
