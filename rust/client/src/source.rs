@@ -89,7 +89,7 @@ impl Source {
 
     pub(crate) fn shutdown(&self, timeout: Duration) -> bool {
         match self {
-            Source::Embedded(finder) => finder.found.get().is_none_or(|found| found.shutdown(timeout)),
+            Source::Embedded(finder) => finder.ready().is_none_or(|found| found.shutdown(timeout)),
             Source::Given(_) | Source::Http(_) => true,
         }
     }

@@ -319,6 +319,23 @@ async fn fallbacks_are_taken_in_order_each_with_an_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_model_has_its_tries_anew() {
+    let engine = FakeEngine::new([fail(Code::Overloaded)]);
+    let asked = Request {
+        fallbacks: Some(vec![json!("demo/two")]),
+        retry: Some(Retry::Count(1)),
+        ..request()
+    };
+    client(&engine).chat(asked).await.unwrap_err();
+    let models: Vec<String> = engine
+        .requests()
+        .into_iter()
+        .map(|(request, _)| request.model)
+        .collect();
+    assert_eq!(models, ["demo/one", "demo/one", "demo/two", "demo/two"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_clients_fallbacks_serve_requests_without_their_own() {
     let engine = FakeEngine::new([fail(Code::NotFound), FakeEngine::answer("second")]);
     let client = build(&engine, |b| b.fallbacks(["demo/two"]));
