@@ -146,6 +146,9 @@ def test_no_canary_of_any_provider_arrives_at_a_foreign_host(key):
         assert outcome["openai/some-model"] == "authentication"
         assert outcome["anthropic/some-model"] == "authentication"
         assert outcome["gemini/some-model"] == "authentication"
+        # Credentials that are no API keys: AWS signs with them, Azure and watsonx make tokens of them.
+        for model in ("bedrock/converse/anthropic.claude-3-haiku-20240307-v1:0", "azure/some-model"):
+            assert outcome[model] == "authentication"
 
 
 def guard(provider, *, request=None, config=None, environment=None):

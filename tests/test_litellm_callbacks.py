@@ -6,7 +6,6 @@ import asyncio
 import importlib
 
 import pytest
-
 from omni_bridge import _litellm
 from omni_bridge.errors import OmniError
 from omni_bridge.testing import DemoServer, FaultServer

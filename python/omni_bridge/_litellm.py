@@ -22,7 +22,8 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from . import _native
+from omni_bridge import _native
+
 from ._endpoints import current_environment
 from ._engine_quiet import mute_this_thread
 from ._litellm_call import Call, Sink
@@ -131,8 +132,8 @@ def _mend(litellm: Any, http: Any) -> None:
 
     utils.supports_native_streaming = supports_native_streaming
 
-    # Callbacks are off for our calls: one that raises, blocks or floods could hold up all others, and a background
-    # task for each call would only cost time and memory. What they would be told is not worked out either.
+    # Callbacks are off for our calls: one that raises, blocks or floods could hold up all others, and a
+    # background task for each call would only cost time and memory. Nor is it worked out what they would be told.
     logging_class: Any = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
     for holder, names in (
         (logging_class, ("pre_call", "post_call", "success_handler", "failure_handler")),
@@ -241,7 +242,7 @@ def _result(sink: Sink, data: Any) -> None:
 async def warm_up(_doc: dict[str, Any], sink: Sink) -> None:
     """Op ``warm_up``: imports LiteLLM and what its first call imports."""
     litellm = await _ready()
-    # A call that is stopped where it would leave: LiteLLM imports much of itself only when it is first called.
+    # A call that is stopped where it would leave: LiteLLM imports much of itself when it is first called.
     request = {
         "model": "openai/warm-up",
         "messages": [{"role": "user", "content": "hi"}],
