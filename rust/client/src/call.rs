@@ -56,6 +56,13 @@ enum Stage {
     Ended,
 }
 
+/// The request as it was asked first, without its messages, and its limits.
+struct First {
+    request: Request,
+    timeouts: Timeouts,
+    limits: Limits,
+}
+
 pub(crate) struct Call {
     client: Arc<Shared>,
     /// What is asked now; its `timeout`, `retry` and `fallbacks` are taken out and kept here.
@@ -63,6 +70,8 @@ pub(crate) struct Call {
     streamed: bool,
     stage: Stage,
     fallbacks: std::vec::IntoIter<Value>,
+    /// What was asked first, once a fallback has taken its place.
+    first: Option<Box<First>>,
     timeouts: Timeouts,
     limits: Limits,
     policy: RetryPolicy,
@@ -92,6 +101,7 @@ impl Call {
             streamed,
             stage: Stage::New,
             fallbacks: Vec::new().into_iter(),
+            first: None,
             timeouts: client.timeouts,
             limits: client.limits,
             policy: client.retry,
@@ -314,11 +324,7 @@ impl Call {
         let from = self.request.model.clone();
         self.record(Some(error.clone()));
         self.budget.next_model();
-        let changed = fallback::apply(std::mem::take(&mut self.request), &next).and_then(|request| {
-            self.request = request;
-            self.take_policies()
-        });
-        if let Err(error) = changed {
+        if let Err(error) = self.change(&next) {
             return Some(self.end(|reply| Event::Error { error, reply }));
         }
         // No rest: another model knows nothing of the first one's trouble.
@@ -331,6 +337,24 @@ impl Call {
         };
         self.fold.push(&event);
         Some(event)
+    }
+
+    /// Asks for what `fallback` makes of the first request. Each changes the first one, not the one before it.
+    fn change(&mut self, fallback: &Value) -> Result<()> {
+        let messages = std::mem::take(&mut self.request.messages);
+        if self.first.is_none() {
+            let first = First {
+                request: std::mem::take(&mut self.request),
+                timeouts: self.timeouts,
+                limits: self.limits,
+            };
+            self.first = Some(Box::new(first));
+        }
+        if let Some(first) = &self.first {
+            (self.timeouts, self.limits) = (first.timeouts, first.limits);
+            self.request = fallback::apply(&first.request, messages, fallback)?;
+        }
+        self.take_policies()
     }
 
     /// Registers for what can happen next; says which limit has passed, if one has.

@@ -1,6 +1,6 @@
 //! Fallbacks: other models, or the same one elsewhere, in the order given.
 
-use omni_core::{Error, ModelId, Object, Request, Result, unreadable};
+use omni_core::{Error, Message, ModelId, Object, Request, Result, unreadable};
 use serde_json::Value;
 
 /// Fields that belong to the provider that was asked first. They go along to another model of the same provider,
@@ -24,6 +24,11 @@ pub(crate) fn check(at: usize, fallback: &Value) -> Result<()> {
             "fallbacks[{at}].fallbacks: list all fallbacks in one list"
         )));
     }
+    if object.contains_key("messages") {
+        return Err(Error::invalid(format!(
+            "fallbacks[{at}].messages: a fallback answers the same conversation; leave them out"
+        )));
+    }
     let mut probe = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": ""}]});
     if let Value::Object(probe) = &mut probe {
         probe.extend(object.clone());
@@ -37,9 +42,10 @@ pub(crate) fn check(at: usize, fallback: &Value) -> Result<()> {
         .map_err(at)
 }
 
-/// `request` as `fallback` changes it. `null` in the object takes a field away.
-pub(crate) fn apply(mut request: Request, fallback: &Value) -> Result<Request> {
-    let object = match fallback {
+/// `first` (the request as it was asked first, but for its `messages`) as `fallback` changes it. `null` in the object
+/// takes a field away.
+pub(crate) fn apply(first: &Request, messages: Vec<Message>, fallback: &Value) -> Result<Request> {
+    let mut changes = match fallback {
         Value::String(model) => {
             let mut object = Object::new();
             object.insert("model".into(), Value::String(model.clone()));
@@ -52,32 +58,24 @@ pub(crate) fn apply(mut request: Request, fallback: &Value) -> Result<Request> {
             ));
         }
     };
-    let provider = ModelId::parse(&request.model).provider.map(str::to_owned);
-    // The conversation is the long part: it moves over as it is, not through JSON.
-    let messages = std::mem::take(&mut request.messages);
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(&request) else {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(first) else {
         return Err(Error::internal("a request cannot be written as JSON"));
     };
-    let moves = object
-        .get("model")
-        .and_then(Value::as_str)
-        .is_some_and(|model| ModelId::parse(model).provider != provider.as_deref());
-    if moves {
+    let provider = ModelId::parse(&first.model).provider;
+    let model = changes.get("model").and_then(Value::as_str);
+    if model.is_some_and(|model| ModelId::parse(model).provider != provider) {
         fields.retain(|field, _| !OF_THE_PROVIDER.contains(&field.as_str()));
     }
-    fields.extend(object);
-    let mut request: Request = serde_json::from_value(Value::Object(fields))
-        .map_err(|error| unreadable("fallbacks: the request of a fallback", &error))?;
-    if request.messages.is_empty() {
-        request.messages = messages;
-    }
-    Ok(request)
+    fields.append(&mut changes);
+    let request: Result<Request, _> = serde_json::from_value(Value::Object(fields));
+    let request = request.map_err(|error| unreadable("fallbacks", &error))?;
+    // The conversation is the long part: it moves over as it is, not through JSON.
+    Ok(Request { messages, ..request })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use omni_core::Message;
     use serde_json::json;
 
     fn request() -> Request {
@@ -89,9 +87,15 @@ mod tests {
         }
     }
 
+    fn change(fallback: &Value) -> Result<Request> {
+        let mut first = request();
+        let messages = std::mem::take(&mut first.messages);
+        apply(&first, messages, fallback)
+    }
+
     #[test]
     fn an_id_changes_the_model_alone() {
-        let next = apply(request(), &json!("openai/gpt-5-mini")).unwrap();
+        let next = change(&json!("openai/gpt-5-mini")).unwrap();
         assert_eq!(
             next,
             Request {
@@ -103,18 +107,18 @@ mod tests {
 
     #[test]
     fn a_key_never_goes_along_to_another_provider() {
-        let next = apply(request(), &json!("anthropic/claude-sonnet-4-5")).unwrap();
+        let next = change(&json!("anthropic/claude-sonnet-4-5")).unwrap();
         assert_eq!(
             (next.api_key, next.api_base, next.temperature),
             (None, None, Some(1.0))
         );
-        let own = apply(request(), &json!({"model": "groq/llama", "api_key": "other"})).unwrap();
+        let own = change(&json!({"model": "groq/llama", "api_key": "other"})).unwrap();
         assert_eq!((own.api_key.as_deref(), own.api_base), (Some("other"), None));
     }
 
     #[test]
     fn an_object_sets_and_takes_away_fields() {
-        let next = apply(request(), &json!({"temperature": null, "max_tokens": 5})).unwrap();
+        let next = change(&json!({"temperature": null, "max_tokens": 5})).unwrap();
         assert_eq!(
             next,
             Request {
@@ -130,7 +134,13 @@ mod tests {
         let error = check(1, &json!({"model": "openai/gpt-5", "temprature": 0})).unwrap_err();
         assert!(error.message.starts_with("fallbacks[1].temprature: "), "{error}");
         assert!(error.message.contains("\"temperature\""), "{error}");
-        for wrong in [json!(""), json!({}), json!(3), json!({"fallbacks": []})] {
+        for wrong in [
+            json!(""),
+            json!({}),
+            json!(3),
+            json!({"fallbacks": []}),
+            json!({"messages": []}),
+        ] {
             assert!(check(0, &wrong).is_err(), "{wrong}");
         }
         assert_eq!(check(0, &json!("openai/gpt-5")), Ok(()));

@@ -336,6 +336,29 @@ async fn every_model_has_its_tries_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_fallback_changes_the_first_request_not_the_one_before_it() {
+    let engine = FakeEngine::new([fail(Code::NotFound)]);
+    let elsewhere = json!({"model": "other/two", "temperature": 0.0, "timeout": {"connect": 1.0}});
+    let asked = Request {
+        fallbacks: Some(vec![elsewhere, json!("demo/three")]),
+        api_key: Some("of demo".into()),
+        ..request()
+    };
+    client(&engine).chat(asked).await.unwrap_err();
+    let asked: Vec<Request> = engine
+        .requests()
+        .into_iter()
+        .map(|(request, _)| request)
+        .collect();
+    assert_ne!(asked[1].timeout, asked[0].timeout);
+    let last = Request {
+        model: "demo/three".into(),
+        ..asked[0].clone()
+    };
+    assert_eq!((asked.len(), &asked[2]), (3, &last));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_clients_fallbacks_serve_requests_without_their_own() {
     let engine = FakeEngine::new([fail(Code::NotFound), FakeEngine::answer("second")]);
     let client = build(&engine, |b| b.fallbacks(["demo/two"]));
