@@ -8,6 +8,7 @@
 )]
 
 use crate::engine_call::{Call, Sink};
+use crate::engine_exit::{self, attach, attached};
 use crate::engine_hub::{Command, Hub, Wake};
 use omni_bridge_py::embedded::abi::{ABI, CAPSULE, EngineApi, OnEvents};
 use omni_core::{CONTRACT, Code};
@@ -17,7 +18,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -30,9 +30,6 @@ const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_V
 /// How long a cancelled call may take to end before the keeper ends it: longer than the loop's own patience with a
 /// handler (`_engine.CANCEL_GRACE`), so that this happens only when the loop itself does not answer.
 const KEEPER_GRACE: Duration = Duration::from_secs(7);
-
-/// How long the exit of the process waits for the loop.
-const EXIT_GRACE: Duration = Duration::from_millis(2500);
 
 /// The table that every host uses.
 pub(crate) static API: EngineApi = EngineApi {
@@ -83,16 +80,6 @@ static STATE: Mutex<State> = Mutex::new(State {
 });
 static CHANGED: Condvar = Condvar::new();
 
-/// Whether there ever was a loop: before, `fork` is free.
-static USED: AtomicBool = AtomicBool::new(false);
-/// Whether this process is a child, forked after first use: it has the parent's memory but none of its threads,
-/// and any lock may be held for ever. So nothing here is touched any more.
-static FORKED: AtomicBool = AtomicBool::new(false);
-/// Whether the process is on its way out.
-static EXITING: AtomicBool = AtomicBool::new(false);
-/// Threads of ours that are attached just now, see [`attach`].
-static ATTACHED: AtomicU64 = AtomicU64::new(0);
-
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -120,10 +107,10 @@ unsafe extern "C" fn call(op: *const u8, len: usize, on_events: OnEvents, user_d
         unsafe { on_events(user_data, document.as_ptr(), document.len(), 1) };
         0
     };
-    if FORKED.load(Ordering::Acquire) {
+    if engine_exit::forked() {
         return refuse(FORKED_TEXT);
     }
-    if EXITING.load(Ordering::Acquire) {
+    if engine_exit::exiting() {
         return refuse(EXITING_TEXT);
     }
     // SAFETY: the caller promises `len` readable bytes at `op`; they are copied here.
@@ -142,7 +129,7 @@ unsafe extern "C" fn call(op: *const u8, len: usize, on_events: OnEvents, user_d
 }
 
 fn submit(document: Vec<u8>, on_events: OnEvents, user_data: *mut c_void) -> Result<u64, &'static str> {
-    USED.store(true, Ordering::Release);
+    engine_exit::use_now();
     let mut state = state();
     if state.phase == Phase::Stopping {
         return Err(STOPPING_TEXT);
@@ -177,7 +164,7 @@ fn push(mut state: MutexGuard<'_, State>, command: Command) {
 }
 
 extern "C" fn resume(id: u64) {
-    if FORKED.load(Ordering::Acquire) {
+    if engine_exit::forked() {
         return;
     }
     let state = state();
@@ -188,7 +175,7 @@ extern "C" fn resume(id: u64) {
 }
 
 extern "C" fn cancel(id: u64) {
-    if FORKED.load(Ordering::Acquire) {
+    if engine_exit::forked() {
         return;
     }
     let mut state = state();
@@ -202,7 +189,7 @@ extern "C" fn cancel(id: u64) {
 }
 
 extern "C" fn open_calls() -> u64 {
-    if FORKED.load(Ordering::Acquire) {
+    if engine_exit::forked() {
         0
     } else {
         state().calls.len() as u64
@@ -210,7 +197,7 @@ extern "C" fn open_calls() -> u64 {
 }
 
 extern "C" fn shutdown(timeout_ms: u64) -> i32 {
-    if FORKED.load(Ordering::Acquire) || !USED.load(Ordering::Acquire) {
+    if engine_exit::forked() || !engine_exit::used() {
         return 0;
     }
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
@@ -223,23 +210,8 @@ extern "C" fn shutdown(timeout_ms: u64) -> i32 {
     i32::from(!stopped)
 }
 
-/// Whether this thread is attached to the interpreter; the limited API has no word for it before 3.13.
-fn attached() -> bool {
-    // SAFETY: asks for a flag of the runtime; allowed at any time.
-    if unsafe { pyo3::ffi::Py_IsInitialized() } == 0 {
-        return false;
-    }
-    // SAFETY: the interpreter exists; the function reads this thread's own slot and needs no attachment.
-    unsafe { PyGILState_Check() == 1 }
-}
-
-unsafe extern "C" {
-    /// Not in the limited API's headers, but exported by every CPython since 3.4.
-    fn PyGILState_Check() -> std::ffi::c_int;
-}
-
 /// Tells the loop to end and waits until it has; false if time ran out, and then every call has been ended here.
-fn stop(deadline: Instant) -> bool {
+pub(crate) fn stop(deadline: Instant) -> bool {
     let mut guard = state();
     let this = guard.loops;
     let own = guard.loop_thread == Some(std::thread::current().id());
@@ -335,25 +307,6 @@ fn keep() {
     }
 }
 
-/// Runs `f` attached, from a thread of ours that Python does not know.
-///
-/// None once the process is exiting: a thread that attaches then is killed or hung by the interpreter. The exit waits
-/// for those that are in already.
-pub(crate) fn attach<R>(f: impl FnOnce(Python<'_>) -> R) -> Option<R> {
-    struct Leave;
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            ATTACHED.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-    ATTACHED.fetch_add(1, Ordering::SeqCst);
-    let _leave = Leave;
-    if EXITING.load(Ordering::SeqCst) || FORKED.load(Ordering::Acquire) {
-        return None;
-    }
-    Python::try_attach(f)
-}
-
 // ------------------------------------------------------------------------------------- what the loop calls
 
 pub(crate) fn take_commands() -> VecDeque<Command> {
@@ -398,114 +351,7 @@ fn over() -> BTreeMap<u64, Arc<Call>> {
 
 /// Whether this thread is the loop's: a blocking call on it would wait for itself.
 pub(crate) fn on_engine_thread() -> bool {
-    !FORKED.load(Ordering::Acquire)
-        && USED.load(Ordering::Acquire)
-        && state().loop_thread == Some(std::thread::current().id())
-}
-
-// ---------------------------------------------------------------------------------------- fork and exit
-
-extern "C" fn after_fork_in_child() {
-    // Only a flag: between fork and exec little else is allowed.
-    if USED.load(Ordering::Acquire) {
-        FORKED.store(true, Ordering::Release);
-    }
-}
-
-/// C's `exit` in a host that never finalises Python. In a Python process the loop has ended by now.
-extern "C" fn at_c_exit() {
-    if FORKED.load(Ordering::Acquire) || EXITING.swap(true, Ordering::SeqCst) {
-        return;
-    }
-    // Detached in any case: who exits may be attached, and the loop needs the interpreter to end.
-    let _ = catch_unwind(|| {
-        if attached() {
-            Python::try_attach(|py| py.detach(leave))
-        } else {
-            leave();
-            Some(())
-        }
-    });
-}
-
-fn leave() {
-    stop(Instant::now() + EXIT_GRACE);
-    // On a thread of its own: who holds the interpreter may never let go, and the exit does not wait for that.
-    let (done, wait) = std::sync::mpsc::channel();
-    let asked = std::thread::Builder::new().spawn(move || {
-        Python::try_attach(quiet);
-        let _ = done.send(());
-    });
-    if asked.is_ok() {
-        let _ = wait.recv_timeout(EXIT_GRACE);
-    }
-}
-
-/// Interrupts what still runs Python code on threads of the engine, and waits for it, within bounds.
-fn quiet(py: Python<'_>) {
-    let asked = py
-        .import("sys")
-        .and_then(|sys| {
-            sys.getattr("modules")?
-                .call_method1("get", ("omni_bridge._engine",))
-        })
-        .and_then(|engine| {
-            if engine.is_none() {
-                Ok(())
-            } else {
-                engine.call_method0("quiet").map(drop)
-            }
-        });
-    if let Err(error) = asked {
-        error.write_unraisable(py, None);
-    }
-}
-
-unsafe extern "C" {
-    fn pthread_atfork(
-        prepare: Option<extern "C" fn()>,
-        parent: Option<extern "C" fn()>,
-        child: Option<extern "C" fn()>,
-    ) -> std::ffi::c_int;
-    fn atexit(hook: extern "C" fn()) -> std::ffi::c_int;
-}
-
-/// Has C's `exit` stop the loop first. Hooks run in the reverse order, and libraries that the loop uses bring their
-/// own (OpenSSL frees its tables): so this is called again when such a library has been loaded.
-#[pyfunction]
-fn engine_exit_hook() {
-    // SAFETY: a function without arguments that catches its panics; the module is never unloaded.
-    unsafe { atexit(at_c_exit) };
-}
-
-/// Python's exit, while everything still works: streams are cancelled and the loop is stopped.
-#[pyfunction]
-fn engine_at_exit(py: Python<'_>) {
-    if FORKED.load(Ordering::Acquire) || EXITING.swap(true, Ordering::SeqCst) {
-        return;
-    }
-    py.detach(|| {
-        let deadline = Instant::now() + EXIT_GRACE;
-        if USED.load(Ordering::Acquire) {
-            stop(deadline);
-        }
-        while ATTACHED.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
-            std::thread::yield_now();
-        }
-    });
-    if USED.load(Ordering::Acquire) {
-        quiet(py);
-    }
-}
-
-/// Raises `SystemExit` in the thread of this id, at its next step in Python code.
-#[pyfunction]
-fn engine_interrupt(py: Python<'_>, thread: std::ffi::c_ulong) {
-    let exit = py.get_type::<pyo3::exceptions::PySystemExit>();
-    // SAFETY: attached; the function takes its own reference, and an unknown id does nothing.
-    unsafe {
-        pyo3::ffi::PyThreadState_SetAsyncExc(thread.cast_signed(), exit.as_ptr());
-    }
+    !engine_exit::forked() && engine_exit::used() && state().loop_thread == Some(std::thread::current().id())
 }
 
 /// Cancels every call and stops the loop; True if it stopped in time. A later call starts a new one.
@@ -534,16 +380,9 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("engine_api", capsule)?;
     module.add_class::<Hub>()?;
     module.add_class::<Sink>()?;
-    module.add_function(wrap_pyfunction!(engine_at_exit, module)?)?;
-    module.add_function(wrap_pyfunction!(engine_exit_hook, module)?)?;
-    module.add_function(wrap_pyfunction!(engine_interrupt, module)?)?;
     module.add_function(wrap_pyfunction!(engine_shutdown, module)?)?;
     module.add_function(wrap_pyfunction!(engine_open_calls, module)?)?;
     module.add_function(wrap_pyfunction!(engine_on_thread, module)?)?;
     omni_bridge_py::embedded::install(&API);
-    // SAFETY: the handler only touches atomics; the module is never unloaded.
-    unsafe { pthread_atfork(None, None, Some(after_fork_in_child)) };
-    py.import("atexit")?
-        .call_method1("register", (module.getattr("engine_at_exit")?,))?;
     Ok(())
 }

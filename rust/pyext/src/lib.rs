@@ -6,6 +6,7 @@ mod channel;
 mod doors;
 mod engine;
 mod engine_call;
+mod engine_exit;
 mod engine_hub;
 mod enter;
 mod error;
@@ -23,6 +24,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     engine::register(module)?;
+    engine_exit::register(module)?;
     event::register(module)?;
     message::register(module)?;
     reply::register(module)?;
