@@ -22,11 +22,10 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from omni_bridge import _native
-
 from ._endpoints import current_environment
 from ._engine_quiet import mute_this_thread
 from ._litellm_call import Call, Sink
+from ._native import engine_exit_hook
 from ._translate import request_kwargs
 from ._translate_mend import Mender
 from .errors import EngineUnavailableError, NotFoundError, UnsupportedError
@@ -106,7 +105,7 @@ def _load() -> Any:
     _mend(litellm, http)
     # OpenSSL has come in by now, with an exit hook of its own that frees what our streams use: ours has to
     # run first.
-    _native.engine_exit_hook()
+    engine_exit_hook()
     return litellm
 
 
@@ -133,7 +132,7 @@ def _mend(litellm: Any, http: Any) -> None:
     utils.supports_native_streaming = supports_native_streaming
 
     # Callbacks are off for our calls: one that raises, blocks or floods could hold up all others, and a
-    # background task for each call would only cost time and memory. Nor is it worked out what they would be told.
+    # background task for each call would only cost time and memory. Nor is worked out what they would be told.
     logging_class: Any = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
     for holder, names in (
         (logging_class, ("pre_call", "post_call", "success_handler", "failure_handler")),
