@@ -68,7 +68,7 @@ def test_a_cancelled_task_cancels_its_achat(how: str, at: Any, here: dict[str, A
             await task
         await server.await_for(lambda server: server.last.left)
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 @pytest.mark.parametrize("at", POINTS)
@@ -103,7 +103,7 @@ def test_a_stream_is_cancelled(how: str, at: Any, here: dict[str, Any], server: 
             await reader
         await server.await_for(lambda server: server.last.left)
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 @pytest.mark.parametrize("at", POINTS)
@@ -191,7 +191,7 @@ def test_a_cancelled_wait_for_the_next_event_cancels_the_stream(here: dict[str, 
             await read_on()
         assert [event async for event in stream] == []
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
     server.wait_for(lambda server: server.last.left)
 
 
@@ -210,7 +210,7 @@ def test_a_thousand_races_between_the_answer_and_the_cancel():
         while channel.waiting or _native.engine_open_calls():  # noqa: ASYNC110 - neither has an event for it
             await asyncio.sleep(0)
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 async def _result(call: _native.Call) -> Any:
@@ -233,7 +233,7 @@ def test_many_streams_a_third_of_them_cancelled(here: dict[str, Any], server: De
             ended = await asyncio.gather(*(one(number) for number in range(60)))
             assert (ended.count("left"), ended.count("done")) == (20, 40)
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 def test_no_thread_is_left_by_calls(here: dict[str, Any]):

@@ -18,7 +18,7 @@ from typing import Any
 import omni_bridge
 import pydantic
 import pytest
-from omni_bridge import _native, types
+from omni_bridge import _aio, _native, types
 from omni_bridge.testing import DemoServer
 
 HI = [{"role": "user", "content": "hi"}]
@@ -259,7 +259,7 @@ def test_blocking_chat_inside_a_running_loop_blocks_that_loop_and_answers(here: 
     async def main() -> str:
         return omni_bridge.chat(HI, **here).content
 
-    assert asyncio.run(main())
+    assert asyncio.run(asyncio.wait_for(main(), 90))
 
 
 def test_many_calls_at_once_in_one_loop(here: dict[str, Any], server: DemoServer):
@@ -270,7 +270,31 @@ def test_many_calls_at_once_in_one_loop(here: dict[str, Any], server: DemoServer
         server.release()
         return len(await asyncio.gather(*calls))
 
-    assert asyncio.run(main()) == 100
+    assert asyncio.run(asyncio.wait_for(main(), 90)) == 100
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_one_descriptor_of_a_loop_serves_all_its_calls(here: dict[str, Any]):
+    async def main() -> None:
+        await omni_bridge.achat(HI, **here)
+        channel = _aio._channels[id(asyncio.get_running_loop())]()
+        before = descriptors()
+        for _ in range(20):
+            assert await _aio.result(_native.op_call("echo", {"data": 1})) == 1
+        assert _aio._channels[id(asyncio.get_running_loop())]() is channel
+        assert descriptors() == before
+
+    asyncio.run(asyncio.wait_for(main(), 90))
+
+
+def test_an_answer_of_null_is_an_answer():
+    async def main() -> None:
+        assert await _aio.result(_native.op_call("echo", {"data": None})) is None
+
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 def test_several_loops_in_several_threads(here: dict[str, Any]):
@@ -280,7 +304,7 @@ def test_several_loops_in_several_threads(here: dict[str, Any]):
             said.extend(reply.content for reply in replies)
 
     said: list[str] = []
-    threads = [threading.Thread(target=lambda: asyncio.run(main())) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: asyncio.run(asyncio.wait_for(main(), 90))) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -306,8 +330,6 @@ def test_a_closed_loop_is_survived_and_another_takes_its_place(here: dict[str, A
 
 
 def test_loops_are_not_kept_alive(here: dict[str, Any]):
-    from omni_bridge import _aio
-
     loop = asyncio.new_event_loop()
     loop.run_until_complete(omni_bridge.achat(HI, **here))
     gone = weakref.ref(loop)
@@ -319,9 +341,6 @@ def test_loops_are_not_kept_alive(here: dict[str, Any]):
 
 
 def test_descriptors_do_not_pile_up_with_loops(here: dict[str, Any]):
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
     asyncio.run(omni_bridge.achat(HI, **here))
     gc.collect()
     before = descriptors()

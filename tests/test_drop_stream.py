@@ -47,7 +47,7 @@ def test_an_async_stream(here: dict[str, Any], server: DemoServer):
         del stream
         await server.await_for(lambda server: server.last.left)
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 def test_a_loop_that_is_left_by_break(here: dict[str, Any], server: DemoServer):
@@ -56,7 +56,7 @@ def test_a_loop_that_is_left_by_break(here: dict[str, Any], server: DemoServer):
             break
         await server.await_for(lambda server: server.last.left)
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 def test_an_exception_in_the_body_of_the_loop(here: dict[str, Any], server: DemoServer):
@@ -66,7 +66,7 @@ def test_an_exception_in_the_body_of_the_loop(here: dict[str, Any], server: Demo
                 raise ValueError("of the user")
 
     with pytest.raises(ValueError, match="of the user"):
-        asyncio.run(main())
+        asyncio.run(asyncio.wait_for(main(), 90))
     server.wait_for(lambda server: server.last.left)
 
 
@@ -94,7 +94,7 @@ def test_a_generator_around_a_stream_that_is_dropped(here: dict[str, Any], serve
         gc.collect()
         await server.await_for(lambda server: server.last.left)
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 def test_a_loop_that_ends_with_a_stream_in_its_hands(here: dict[str, Any], server: DemoServer):
@@ -105,7 +105,7 @@ def test_a_loop_that_ends_with_a_stream_in_its_hands(here: dict[str, Any], serve
         await asyncio.sleep(0)
 
     # asyncio.run cancels the tasks that are left.
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
     del server.kept
     server.wait_for(lambda server: server.last.left)
 

@@ -49,7 +49,7 @@ def test_stream(here: dict[str, Any]):
             with pytest.raises(StopAsyncIteration):
                 await anext(stream)
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 def test_stream_sync(here: dict[str, Any]):
@@ -68,7 +68,7 @@ def test_reply_reads_what_is_left(here: dict[str, Any]):
         assert (await anext(stream)).type == "start"
         return await stream.reply()
 
-    assert asyncio.run(main()).content.startswith("You said: hi.")
+    assert asyncio.run(asyncio.wait_for(main(), 90)).content.startswith("You said: hi.")
     stream = omni_bridge.stream_sync(HI, **here)
     assert next(stream).type == "start"
     assert stream.reply().content.startswith("You said: hi.")
@@ -103,7 +103,7 @@ def test_what_fails_is_the_last_event_and_is_raised_by_reply(here: dict[str, Any
             with pytest.raises(omni_bridge.ProviderError):
                 await stream.reply()
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
     with pytest.raises(omni_bridge.ProviderError):
         omni_bridge.stream_sync(HI, retry=0, **here).reply()
 
@@ -136,7 +136,7 @@ def test_many_streams_in_one_loop(here: dict[str, Any], server: DemoServer):
         texts = {joined(events) for events in await asyncio.gather(*tasks)}
         assert len(texts) == 1
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 def test_events_come_as_they_come_and_not_at_the_end(here: dict[str, Any], server: DemoServer):
@@ -153,7 +153,7 @@ def test_events_come_as_they_come_and_not_at_the_end(here: dict[str, Any], serve
                     server.release()
             assert seen[-1].type == "done"
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 @pytest.mark.parametrize("door", ["stream", "stream_sync"])
@@ -194,7 +194,7 @@ def test_a_second_reader_of_the_same_stream_is_an_error(here: dict[str, Any], se
         server.release()
         assert (await first).type == "start", "the first reader is not disturbed"
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(main(), 90))
 
 
 def test_a_stream_can_be_begun_in_one_loop_and_read_in_another(here: dict[str, Any]):
