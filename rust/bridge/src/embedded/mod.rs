@@ -48,6 +48,7 @@ pub fn installed() -> bool {
 #[derive(Clone, Debug)]
 pub struct EmbeddedConfig {
     /// The interpreter or the venv to use; otherwise `OMNI_BRIDGE_PYTHON`, `VIRTUAL_ENV`, then `python3` on the path.
+    /// A process has one interpreter: the first that works stays, and one that is there already is used as it is.
     pub python: Option<PathBuf>,
     /// Whether requests may name `api_base`, `api_key` and `headers`.
     pub allow_endpoints: bool,
@@ -77,6 +78,17 @@ struct OpConfig {
 }
 
 /// The Python engine of this process. Cheap to clone; all clones share the one loop.
+///
+/// ```no_run
+/// use omni_bridge_py::embedded::{Embedded, EmbeddedConfig};
+///
+/// # async fn example() -> omni_core::Result<()> {
+/// let engine = Embedded::connect(&EmbeddedConfig::default())?;
+/// let answer = engine.op("echo", serde_json::json!({ "data": "hello" })).await?;
+/// assert_eq!(answer, "hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Embedded {
     table: &'static EngineApi,
