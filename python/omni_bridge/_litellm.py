@@ -132,7 +132,7 @@ def _mend(litellm: Any, http: Any) -> None:
     utils.supports_native_streaming = supports_native_streaming
 
     # Callbacks are off for our calls: one that raises, blocks or floods could hold up all others, and a
-    # background task for each call would only cost time and memory. Nor is worked out what they would be told.
+    # background task for each call would only cost time and memory. Nor is it worked out what to tell them.
     logging_class: Any = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
     for holder, names in (
         (logging_class, ("pre_call", "post_call", "success_handler", "failure_handler")),
@@ -281,16 +281,15 @@ async def models(doc: dict[str, Any], sink: Sink) -> None:
     """Op ``models``: what LiteLLM's own catalogue knows of models that chat."""
     litellm = await _ready()
     wanted = doc.get("provider")
-    _result(
-        sink,
-        [
-            _model_entry(key, entry)
-            for key, entry in litellm.model_cost.items()
-            if key != "sample_spec"
-            and entry.get("mode") in ("chat", "responses", "completion", None)
-            and (not wanted or entry.get("litellm_provider") == wanted)
-        ],
-    )
+    found: dict[str, dict[str, Any]] = {}
+    for key, entry in litellm.model_cost.items():
+        if entry.get("mode") not in ("chat", "responses", "completion", None) or key == "sample_spec":
+            continue
+        if not wanted or entry.get("litellm_provider") == wanted:
+            # Some models stand in it with and without their provider's name.
+            model = _model_entry(key, entry)
+            found.setdefault(model["id"], model)
+    _result(sink, list(found.values()))
 
 
 async def model_info(doc: dict[str, Any], sink: Sink) -> None:

@@ -119,6 +119,10 @@ def request_kwargs(
     with above us.
     """
     provider = mender.provider
+    if request.get("n") not in (None, 1):
+        raise UnsupportedError(
+            "n: only one answer a call is supported; call again for another", provider=provider
+        )
     mender.speaks_chat = provider not in _OTHER_PROTOCOLS
     kwargs: dict[str, Any] = {"model": request["model"], "messages": mender.messages(markers=markers)}
     asked = [key for key in _SAME if request.get(key) is not None]
