@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-
 from omni_bridge import _litellm
 from omni_bridge.errors import NotFoundError, OmniError
 

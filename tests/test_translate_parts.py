@@ -6,14 +6,19 @@ import itertools
 import json
 
 import pytest
-
 from omni_bridge._translate import Answer
 from omni_bridge._translate_parts import Parts, Sse, WireError
 
 STREAM = (
-    ': a comment\r\n\r\nevent: one\r\ndata: {"a":\r\ndata:  "ü"}\r\n\r\ndata:x\n\nid: 3\ndata: 🌍\r\rdata: [DONE]\n\n'
+    ': a comment\r\n\r\nevent: one\r\ndata: {"a":\r\ndata:  "ü"}\r\n\r\n'
+    "data:x\n\nid: 3\ndata: 🌍\r\rdata: [DONE]\n\n"
 ).encode()
 EVENTS = [("one", '{"a":\n "ü"}'), ("", "x"), ("", "🌍"), ("", "[DONE]")]
+
+
+def decode(wire, body):
+    answer = Answer(wire, "p", {})
+    return [*answer.feed(body), *answer.end()]
 
 
 def read(pieces):
@@ -40,10 +45,8 @@ def test_a_line_without_end_is_bounded(monkeypatch):
     import omni_bridge._translate_parts as parts
 
     monkeypatch.setattr(parts, "MAX_LINE", 1000)
-    reader = Sse()
     with pytest.raises(WireError):
-        for _ in range(200):
-            reader.feed(b"x" * 10)
+        read([b"x" * 10] * 200)
 
 
 def test_a_long_line_in_many_pieces_costs_in_proportion():
@@ -100,10 +103,8 @@ def test_parts_are_bracketed_and_counted_in_the_order_of_the_message():
     ],
 )
 def test_garbage_is_a_protocol_error_whatever_it_is(body):
-    answer = Answer("openai_chat", "openai", {})
     with pytest.raises(WireError) as caught:
-        answer.feed(body)
-        answer.end()
+        decode("openai_chat", body)
     assert caught.value.kind == "protocol"
 
 
@@ -131,9 +132,7 @@ def test_documents_of_odd_shapes_never_raise_anything_else(wire):
             {"choices": [{key: value}]},
             {"type": "content_block_start", key: value},
         ):
-            answer = Answer(wire, "p", {})
             try:
-                answer.feed(b"data: " + json.dumps(document).encode() + b"\n\n")
-                answer.end()
+                decode(wire, b"data: " + json.dumps(document).encode() + b"\n\n")
             except WireError:
                 continue

@@ -86,6 +86,7 @@ def _load() -> Any:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     # Its models warn on their way out of pydantic whenever a provider sends more than they foresaw.
     warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
+    warnings.filterwarnings("ignore", message=".*using the `ReadOnly` qualifier", category=UserWarning)
     litellm.suppress_debug_info = True
     litellm.set_verbose = False
     litellm.telemetry = False
