@@ -168,9 +168,10 @@ def test_cancelling_twice_or_after_the_end_does_nothing(here: dict[str, Any]):
     assert list(stream) == []
 
 
-def test_what_a_closed_stream_brought_is_forgotten(here: dict[str, Any]):
+def test_what_a_closed_stream_brought_is_forgotten(here: dict[str, Any], server: DemoServer):
     with omni_bridge.stream_sync(HI, **here) as stream:
         next(stream)
+        nothing_left(server)  # the answer is whole, and waits to be read
     assert list(stream) == []
     with pytest.raises(omni_bridge.CancelledError):
         stream.reply()
