@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import warnings
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,26 @@ def test_many_streams_some_cancelled_leave_nothing_behind():
         await _litellm.aclose()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("model", WIRES)
+def test_while_it_is_being_prepared(model):
+    async def main():
+        async with FaultServer() as server:
+            for turns in range(30):  # so many turns of the loop after its start
+                task = call(server, "silent", model, Fast(), stream=turns % 2 == 0)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.wait_for(task, 30)
+            await server.await_for(lambda s: s.open_sockets == 0)
+        await _litellm.aclose()
+        # LiteLLM prepares calls on a thread: its last answers come after the calls are gone.
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        asyncio.run(main())
+        gc.collect()
+    assert [str(one.message) for one in said if "never awaited" in str(one.message)] == []

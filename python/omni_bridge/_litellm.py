@@ -144,6 +144,10 @@ def _mend(litellm: Any, http: Any) -> None:
         for name in names:
             setattr(holder, name, _not_for_us(getattr(holder, name), http.CURRENT))
 
+    for module, name in (("litellm.main", "completion"), ("litellm.responses.main", "responses")):
+        place: Any = importlib.import_module(module)
+        setattr(place, name, _kept(getattr(place, name), http.CURRENT))
+
     blocked = url_utils._is_blocked_ip
 
     def is_blocked_ip(address: str) -> bool:
@@ -171,6 +175,24 @@ def _not_for_us(function: Any, current: Any) -> Any:
         return function(*args, **kwargs) if current.get() is None else None
 
     return now
+
+
+def _kept(function: Any, current: Any) -> Any:
+    """``function``, whose coroutine the exchange keeps.
+
+    LiteLLM prepares a call on a thread, which hands a coroutine back. Nobody awaits that of a cancelled call:
+    it is closed with its exchange, for Python warns of it otherwise.
+    """
+
+    @functools.wraps(function)
+    def prepare(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        exchange = current.get()
+        if exchange is not None and inspect.iscoroutine(result):
+            exchange.keep(result)
+        return result
+
+    return prepare
 
 
 class _Resolver:

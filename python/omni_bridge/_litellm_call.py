@@ -175,6 +175,7 @@ class Call:
 
     async def _close(self) -> None:
         exchange = self.exchange
+        exchange.abandon()
         if exchange.stream is not None and not exchange.stream.ended:
             await exchange.close(CLOSE_SECONDS)
         closing = getattr(self._driven, "aclose", None)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import inspect
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,8 @@ class Exchange:
         self.answered = 0
         self.private_images = False
         self.session: Any = None
+        self._kept: list[Any] = []
+        self._closed = False
         self.resolved: dict[tuple[str, int], Any] = {}
 
     def outgoing(self, request: httpx.Request) -> httpx.Request:
@@ -197,6 +200,21 @@ class Exchange:
                 response.headers.pop("content-length", None)
             response.stream = self.stream
         return response
+
+    def keep(self, coroutine: Any) -> None:
+        """A coroutine that is to be awaited within the call, or else closed with it; from any thread."""
+        if self._closed:
+            coroutine.close()
+        else:
+            self._kept.append(coroutine)
+
+    def abandon(self) -> None:
+        """Close the coroutines that nobody began to await."""
+        self._closed = True
+        for coroutine in self._kept:
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+                coroutine.close()
+        self._kept.clear()
 
     async def close(self, seconds: float) -> None:
         """Close the socket under the answer, whatever state it is in; never longer than ``seconds``."""
