@@ -122,7 +122,8 @@ def leave_thread(base: str) -> None:
         for event in omni_bridge.stream_sync(**request(base)):
             if event.type == "text_delta":
                 begun.set()
-        os._exit(99)  # it ended by itself, with an error: nobody would ever say "now"
+        if not begun.is_set():
+            os._exit(99)  # it ended by itself, with an error: nobody would ever say "now"
 
     threading.Thread(target=read, daemon=True).start()
     begun.wait()
