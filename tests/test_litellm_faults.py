@@ -8,7 +8,7 @@ import time
 import omni_bridge
 import pytest
 from omni_bridge.errors import OmniError, error_for
-from omni_bridge.testing import FaultServer
+from omni_bridge.testing import DemoServer, FaultServer
 
 KEY = "sk-the-callers-own-key-1234567890"
 PROMPT = "a prompt that is long enough to be noticed where it should not stand"
@@ -167,3 +167,15 @@ def test_retry_after_headers():
     assert retry_after({"retry-after": email.utils.formatdate(now - 30, usegmt=True)}, now) == 0
     for nonsense in ("soon", "nan", "inf", ""):
         assert retry_after({"retry-after": nonsense}) is None
+
+
+def test_text_that_came_before_an_error_in_the_stream_is_not_lost():
+    with DemoServer() as server:
+        asked = [{"role": "user", "content": "hi"}]
+        where = {"api_base": f"{server.url}/v1", "api_key": KEY, "retry": 0}
+        with omni_bridge.stream_sync(asked, "openai/demo-error-stream", **where) as events:
+            seen = list(events)
+    text = "".join(event.text for event in seen if event.type == "text_delta")
+    assert text
+    assert [seen[0].type, seen[-1].type] == ["start", "error"]
+    assert seen[-1].reply.content == text

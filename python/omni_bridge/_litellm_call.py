@@ -73,6 +73,9 @@ class Call:
         self.exchange = http.Exchange(self._before, self._wants)
         self.exchange.private_images = bool(self.config.get("allow_private_images"))
         self.exchange.session = session
+        timeout = self.request.get("timeout")
+        if is_object(timeout) and timeout.get("connect"):
+            self.exchange.connect = float(timeout["connect"])
         self._guard: Guard | None = None
         self._driven: Any = None
         self.rehearse = False
@@ -263,6 +266,7 @@ class Call:
                     continue
                 if not started:
                     started = True
+                    stream.settle()
                     emit(self._start(decoder))
                 for event in events:
                     if emit(event):
@@ -272,6 +276,16 @@ class Call:
             events = answer.end()
         except UnknownWireError:
             return False
+        except WireError:
+            # What came before the failure counts: the caller gets it, and then the error.
+            before = answer.decoder.parts.take() if answer.decoder is not None else []
+            if answer.decoder is not None and before:
+                if not started:
+                    emit(self._start(answer.decoder))
+                for event in before:
+                    if emit(event):
+                        await drain()
+            raise
         decoder = answer.decoder
         if decoder is None:
             raise WireError("protocol", "the provider's answer is empty")
@@ -288,6 +302,8 @@ class Call:
     async def _drive(self, result: Any) -> None:
         """Read the answer from LiteLLM's own response or chunks."""
         self._driven = result
+        if self.exchange.stream is not None:
+            self.exchange.stream.forget()
         decoder = ChunkDecoder(self.provider, self._context())
         emit, drain = self.sink.emit, self.sink.drain
         started = False
@@ -462,7 +478,7 @@ def _broken(failure: BaseException) -> tuple[str, str]:
     """Code and message of an answer that broke off."""
     if "imeout" in type(failure).__name__:
         return "timeout", "the provider stopped answering in the middle of its answer"
-    if "does not decompress" in str(failure):
+    if type(failure).__name__ == "DecodingError":
         return "protocol", str(failure)
     return "protocol", "the provider's answer was cut off in the middle"
 
