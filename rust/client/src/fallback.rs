@@ -61,9 +61,8 @@ pub(crate) fn apply(first: &Request, messages: Vec<Message>, fallback: &Value) -
     let Ok(Value::Object(mut fields)) = serde_json::to_value(first) else {
         return Err(Error::internal("a request cannot be written as JSON"));
     };
-    let provider = ModelId::parse(&first.model).provider;
     let model = changes.get("model").and_then(Value::as_str);
-    if model.is_some_and(|model| ModelId::parse(model).provider != provider) {
+    if model.is_some_and(|model| moves(&first.model, model)) {
         fields.retain(|field, _| !OF_THE_PROVIDER.contains(&field.as_str()));
     }
     fields.append(&mut changes);
@@ -71,6 +70,12 @@ pub(crate) fn apply(first: &Request, messages: Vec<Message>, fallback: &Value) -
     let request = request.map_err(|error| unreadable("fallbacks", &error))?;
     // The conversation is the long part: it moves over as it is, not through JSON.
     Ok(Request { messages, ..request })
+}
+
+/// Whether another model may be another provider's. An id without a provider may be anybody's.
+fn moves(from: &str, to: &str) -> bool {
+    let provider = ModelId::parse(from).provider;
+    provider != ModelId::parse(to).provider || (provider.is_none() && from != to)
 }
 
 #[cfg(test)]
@@ -114,6 +119,26 @@ mod tests {
         );
         let own = change(&json!({"model": "groq/llama", "api_key": "other"})).unwrap();
         assert_eq!((own.api_key.as_deref(), own.api_base), (Some("other"), None));
+    }
+
+    #[test]
+    fn a_key_never_goes_along_when_an_id_does_not_say_whose_it_is() {
+        let bare = Request {
+            model: "gpt-5".into(),
+            headers: Some([("x-own".to_owned(), json!("1"))].into_iter().collect()),
+            messages: Vec::new(),
+            ..request()
+        };
+        for other in ["claude-sonnet-4-5", "openai/gpt-5"] {
+            let next = apply(&bare, Vec::new(), &json!(other)).unwrap();
+            assert_eq!(
+                (next.api_key, next.api_base, next.headers.is_some()),
+                (None, None, false),
+                "{other}"
+            );
+        }
+        let same = apply(&bare, Vec::new(), &json!({"model": "gpt-5", "temperature": 0})).unwrap();
+        assert_eq!(same.api_key.as_deref(), Some("key"));
     }
 
     #[test]
