@@ -7,7 +7,7 @@ import platform
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from ._aio import achat_request, ready
+from ._aio import achat_request, ready, result
 from ._api import configure
 from ._native import CONTRACT, Call, Request, __version__, models_call, op_call, warm_up_call
 
@@ -44,16 +44,16 @@ class PythonDoor:
 
     async def models(self) -> str:
         """What LiteLLM knows of models; the first call loads it."""
-        return json.dumps({"models": await _document(models_call())}, ensure_ascii=False)
+        return json.dumps({"models": await result(models_call())}, ensure_ascii=False)
 
     async def echo(self, body: bytes) -> str:
         """A document to the engine and back."""
-        found = await _document(op_call("echo", json.loads(body)))
+        found = await result(op_call("echo", json.loads(body)))
         return json.dumps(found, ensure_ascii=False)
 
     async def warm_up(self) -> None:
         """Load LiteLLM."""
-        await _document(warm_up_call())
+        await result(warm_up_call())
 
     def health(self) -> dict[str, Any]:
         """The versions that answer here, and whether LiteLLM is loaded already."""
@@ -94,11 +94,3 @@ def _warm() -> bool:
     spec: Any = getattr(sys.modules.get("litellm"), "__spec__", None)
     # While it is being imported it stands among the modules already; the import system marks it so.
     return spec is not None and not getattr(spec, "_initializing", False)
-
-
-async def _document(call: Call) -> Any:  # noqa: ANN401  # whatever the operation answers
-    found: Any = call.pop()
-    while found is None:
-        await ready(call)
-        found = call.pop()
-    return found
