@@ -11,121 +11,22 @@ untouched.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import inspect
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from ._litellm_body import COMPRESSED, MAX_ERROR, Recorded
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
 CURRENT: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar(
     "omni_bridge_exchange", default=None
 )
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-
-class Recorded(httpx.AsyncByteStream):
-    """An answer's body that LiteLLM and we can both read: what one has taken, the other still gets."""
-
-    def __init__(self, inner: httpx.AsyncByteStream, encoding: str) -> None:
-        self._inner = inner
-        self._iterator: AsyncIterator[bytes] | None = None
-        self._decoder = _decoder(encoding)
-        self.seen: list[bytes] = []
-        self._peeked: list[bytes] = []
-        self.ended = False
-        self.failure: BaseException | None = None
-
-    async def _next(self) -> bytes:
-        if self._iterator is None:
-            self._iterator = self._inner.__aiter__()
-        try:
-            chunk = await self._iterator.__anext__()
-        except StopAsyncIteration:
-            self.ended = True
-            raise
-        except Exception as problem:
-            self.failure = problem
-            raise
-        if self._decoder is None:
-            return chunk
-        try:
-            return self._decoder.decompress(chunk)
-        except zlib.error as problem:
-            self.failure = httpx.DecodingError(f"the provider's answer does not decompress: {problem}")
-            raise self.failure from problem
-
-    async def peek(self) -> bytes:
-        """What has come so far, or else the first piece; both readers still get it. b"" at the end."""
-        if self.seen or self._peeked:
-            return b"".join(self.seen or self._peeked)
-        if not self.ended:
-            try:
-                self._peeked.append(await self._next())
-            except StopAsyncIteration:
-                return b""
-        return b"".join(self._peeked)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
-            try:
-                chunk = self._peeked.pop(0) if self._peeked else await self._next()
-            except StopAsyncIteration:
-                return
-            self.seen.append(chunk)
-            yield chunk
-
-    async def read_on(self, *, keep: bool = False) -> AsyncIterator[bytes]:
-        """What LiteLLM took already, then the rest; with ``keep`` LiteLLM still gets the rest too."""
-        taken, peeked = self.seen, self._peeked
-        self.seen = []
-        if not keep:
-            self._peeked = []
-        for chunk in (*taken, *peeked):
-            yield chunk
-        while not self.ended:
-            try:
-                chunk = await self._next()
-            except StopAsyncIteration:
-                return
-            if keep:
-                self._peeked.append(chunk)
-            yield chunk
-
-    async def drain(self, seconds: float) -> None:
-        """Read to the end, for at most ``seconds``: a connection read to its end can be used again."""
-
-        async def rest() -> None:
-            with contextlib.suppress(Exception):
-                async for _ in self.read_on():
-                    pass
-
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(rest(), seconds)
-
-    def body(self) -> bytes:
-        return b"".join(self.seen)
-
-    async def aclose(self) -> None:
-        if self._iterator is not None:
-            # Closing the generator first makes the transport drop the socket at once.
-            closing = getattr(self._iterator, "aclose", None)
-            if closing is not None:
-                await closing()
-        await self._inner.aclose()
-
-
-def _decoder(encoding: str) -> Any:
-    if encoding in ("gzip", "x-gzip"):
-        return zlib.decompressobj(16 + zlib.MAX_WBITS)
-    if encoding == "deflate":
-        return zlib.decompressobj()
-    return None
 
 
 class Exchange:
@@ -153,6 +54,8 @@ class Exchange:
         self.answered = 0
         self.private_images = False
         self.session: Any = None
+        self.connect: float | None = None
+        """Seconds for reaching the provider; None for LiteLLM's own."""
         self._kept: list[Any] = []
         self._closed = False
         self.resolved: dict[tuple[str, int], Any] = {}
@@ -164,6 +67,9 @@ class Exchange:
         try:
             request = self._before(request)
             self.asked += 1
+            if self.connect is not None:
+                timeout = request.extensions.get("timeout")
+                request.extensions["timeout"] = {**(timeout or {}), "connect": self.connect}
             return request
         except BaseException as problem:
             self.failure = problem
@@ -194,8 +100,10 @@ class Exchange:
             return response
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if isinstance(response.stream, httpx.AsyncByteStream):
-            self.stream = Recorded(response.stream, encoding)
-            if encoding in ("gzip", "x-gzip", "deflate"):
+            # Of an error no more is read than a message needs.
+            limit = MAX_ERROR if response.status_code >= 400 else None
+            self.stream = Recorded(response.stream, encoding, limit)
+            if encoding in COMPRESSED:
                 del response.headers["content-encoding"]
                 response.headers.pop("content-length", None)
             response.stream = self.stream
@@ -239,6 +147,10 @@ def hook_async(transport: type[Any]) -> None:
         if exchange is None:
             return await original(self, request)
         request = exchange.outgoing(request)
+        if exchange.connect is not None:
+            # What httpx calls the pool is for aiohttp all of connecting: names, TCP and TLS. Our pool has no
+            # limit that one could wait for.
+            request.extensions["timeout"]["pool"] = exchange.connect
         if exchange.session is not None and self.client is not exchange.session:
             # One pool of connections for all of LiteLLM's clients: it makes a client per provider, key and
             # address.
