@@ -50,6 +50,82 @@ def test_a_line_without_end_is_bounded(monkeypatch):
         read([b"x" * 10] * 200)
 
 
+def test_an_event_of_many_lines_is_bounded(monkeypatch):
+    import omni_bridge._translate_parts as parts
+
+    monkeypatch.setattr(parts, "MAX_LINE", 1000)
+    for line in (b"data: 0123456789\n", b"data:\n"):
+        with pytest.raises(WireError, match="event"):
+            read([line] * 300)
+    assert len(read([b"data: 0123456789\n\n"] * 300)) == 300
+
+
+@pytest.mark.parametrize("wire", ["openai_chat", "ollama"])
+def test_a_whole_answer_is_bounded(monkeypatch, wire):
+    import omni_bridge._translate as translate
+
+    monkeypatch.setattr(translate, "MAX_BODY", 1000)
+    monkeypatch.setattr(translate, "MAX_LINE", 1000)
+    answer = Answer(wire, "p", {})
+    answer.feed(b'{"a": "')
+    for _ in range(99):
+        answer.feed(b"0123456789")
+    with pytest.raises(WireError, match="larger"):
+        answer.feed(b"0123456789")
+
+
+def test_dripped_blanks_are_not_held():
+    answer = Answer("openai_chat", "p", {})
+    for _ in range(1000):
+        assert answer.feed(b" \n" * 100) == []
+    assert answer._held == []
+    answer.feed(b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}')
+    assert any(event.get("text") == "a" for event in answer.end())
+
+
+def test_lines_of_ollama_do_not_depend_on_the_cut():
+    lines = [
+        {"message": {"content": "a"}, "done": False},
+        {"message": {"content": "ü"}, "done": False},
+        {"message": {"content": ""}, "done": True, "done_reason": "stop", "eval_count": 3},
+    ]
+    body = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines).encode()
+    whole = decode("ollama", body)
+    assert "".join(event.get("text", "") for event in whole) == "aü"
+    for at in range(len(body)):
+        answer = Answer("ollama", "p", {})
+        assert [*answer.feed(body[:at]), *answer.feed(body[at:]), *answer.end()] == whole
+
+
+def test_numbers_that_are_none_become_null():
+    body = (
+        b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop","logprobs":{"content":[{"token":"a",'
+        b'"logprob":-Infinity,"top":[NaN,1e999,0.5]}]}}],"usage":{"prompt_tokens":-1,"completion_tokens":NaN,'
+        b'"total_tokens":1e30,"cost":1e999}}'
+    )
+    answer = Answer("openai_chat", "p", {})
+    events = [*answer.feed(body), *answer.end()]
+    assert answer.decoder is not None
+    assert answer.decoder.finish["logprobs"]["content"][0] == {
+        "token": "a",
+        "logprob": None,
+        "top": [None, None, 0.5],
+    }
+    usage = next(event["usage"] for event in events if event["type"] == "usage")
+    assert {key for key, value in usage.items() if value is not None} == {"raw"}
+    json.dumps([events, answer.decoder.finish], allow_nan=False)
+
+
+def test_counts_are_whole_and_not_negative():
+    from omni_bridge._translate_parts import as_cost, as_int, finite
+
+    odd = (-1, float("nan"), float("inf"), 1e30, 10**400, True, "3", None)
+    assert [as_int(value) for value in odd] == [None] * 8
+    assert [as_cost(value) for value in odd] == [None] * 8
+    assert (as_int(0), as_int(3.0), as_cost(0.25)) == (0, 3, 0.25)
+    assert finite({"a": [float("nan"), 1.5, {"b": float("-inf")}]}) == {"a": [None, 1.5, {"b": None}]}
+
+
 def test_a_long_line_in_many_pieces_costs_in_proportion():
     reader = Sse()
     for _ in range(20_000):

@@ -17,7 +17,7 @@ from ._translate_anthropic import MessagesDecoder
 from ._translate_gemini import GenerateDecoder
 from ._translate_openai import ChatDecoder
 from ._translate_others import CohereDecoder, OllamaDecoder
-from ._translate_parts import Decoder, Sse, WireError, as_dict, is_list, is_object, loads
+from ._translate_parts import MAX_LINE, Decoder, Sse, WireError, as_dict, is_list, is_object, loads
 from ._translate_responses import ResponsesDecoder
 from .errors import UnsupportedError
 
@@ -212,6 +212,8 @@ def remote_images(request: dict[str, Any]) -> set[tuple[str, int]]:
     return found
 
 
+MAX_BODY = 256 * 1024 * 1024
+"""Bytes of an answer that is not streamed."""
 WIRES: dict[str, type[Decoder]] = {
     "openai_chat": ChatDecoder,
     "anthropic": MessagesDecoder,
@@ -281,43 +283,45 @@ class Answer:
         self._provider = provider
         self._context = context
         self._sse: Sse | None = None
-        self._whole: list[bytes] = []
+        self._held: list[bytes] = []
+        self._held_bytes = 0
         self._kind = ""
 
     def feed(self, chunk: bytes) -> list[dict[str, Any]]:
         if not self._kind:
-            self._whole.append(chunk)
-            head = b"".join(self._whole).lstrip(b"\xef\xbb\xbf \t\r\n")
-            if not head:
+            chunk = chunk.lstrip(b"\xef\xbb\xbf \t\r\n")  # some servers drip blanks while they work
+            if not chunk:
                 return []
-            if head[:1] in b"{[":
+            if chunk[:1] in b"{[":
                 self._kind = "lines" if self._wire == "ollama" else "json"
-                if self._kind == "json":
-                    return []
-                chunk = head
-                self._whole = []
-            elif head[:1] == b"<":
+            elif chunk[:1] == b"<":
                 raise WireError("protocol", "the provider answered with HTML")
             else:
                 self._kind = "sse"
                 self._sse = Sse()
-                chunk = b"".join(self._whole)
-                self._whole = []
         if self._kind == "lines":
             return self._lines(chunk)
         if self._sse is None:
-            self._whole.append(chunk)
+            self._hold(chunk, MAX_BODY)
             return []
         return self._events(self._sse.feed(chunk))
 
+    def _hold(self, piece: bytes, bound: int) -> None:
+        self._held.append(piece)
+        self._held_bytes += len(piece)
+        if self._held_bytes > bound:
+            self._held = []
+            raise WireError("protocol", f"the provider's answer is larger than {bound >> 20} MiB")
+
     def _lines(self, chunk: bytes) -> list[dict[str, Any]]:
-        if b"\n" not in chunk and self.decoder is not None:
-            self._whole.append(chunk)
-            return []
-        *lines, rest = b"".join((*self._whole, chunk)).split(b"\n")
-        self._whole = [rest] if rest else []
         if self.decoder is None:
             self.decoder = WIRES["ollama"](self._provider, self._context)
+        if b"\n" not in chunk:
+            self._hold(chunk, MAX_LINE)
+            return []
+        *lines, rest = b"".join((*self._held, chunk)).split(b"\n")
+        self._held, self._held_bytes = [], 0
+        self._hold(rest, MAX_LINE)
         for line in lines:
             if line.strip():
                 self.decoder.chunk("", loads(line))
@@ -353,10 +357,11 @@ class Answer:
                 raise WireError("protocol", "the provider's stream was cut in the middle of an event")
             self._events(self._sse.close())
         elif self._kind == "lines":
-            if self._whole and self.decoder is not None:
-                self.decoder.chunk("", loads(b"".join(self._whole)))
+            rest = b"".join(self._held)
+            if rest.strip() and self.decoder is not None:
+                self.decoder.chunk("", loads(rest))
         elif self._kind == "json":
-            doc = loads(b"".join(self._whole))
+            doc = loads(b"".join(self._held))
             self._choose(doc).body(doc)
         if self.decoder is None:
             raise WireError("protocol", "the provider's answer is empty")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._translate_openai import ChatDecoder
-from ._translate_parts import as_dict, as_str, is_object, objects
+from ._translate_parts import as_dict, as_str, finite, is_object, objects
 
 
 class ChunkDecoder(ChatDecoder):
@@ -47,7 +47,7 @@ class ChunkDecoder(ChatDecoder):
 
 def _tidy(doc: Any) -> Any:
     """Without what LiteLLM adds of its own."""
-    doc = dict(as_dict(doc))
+    doc = as_dict(finite(doc))
     for key in ("provider_specific_fields", "citations", "system_fingerprint"):
         if not doc.get(key):
             doc.pop(key, None)

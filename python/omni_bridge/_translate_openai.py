@@ -14,6 +14,7 @@ from ._translate_parts import (
     Decoder,
     WireError,
     add,
+    as_cost,
     as_dict,
     as_int,
     as_list,
@@ -404,6 +405,7 @@ def read_usage(usage: Any) -> dict[str, Any]:
         out["reasoning_tokens"] = reasoning
     cost = usage.get("cost")
     cost = as_dict(cost).get("total_cost") if is_object(cost) else cost
-    if isinstance(cost, (int, float)) and not isinstance(cost, bool):
-        out["cost_usd"] = float(cost)
+    cost = as_cost(cost)
+    if cost is not None:
+        out["cost_usd"] = cost
     return out

@@ -6,6 +6,7 @@ Pure: bytes and dicts in, contract events out. No clock, no socket, no third par
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, TypeGuard
 
 Event = dict[str, Any]
@@ -31,7 +32,7 @@ class WireError(Exception):
 class Sse:
     """Incremental reader of server-sent events: bytes in any cutting, ``(event, data)`` pairs out."""
 
-    __slots__ = ("_data", "_event", "_held", "_length", "_skip_lf")
+    __slots__ = ("_data", "_data_bytes", "_event", "_held", "_length", "_skip_lf")
 
     def __init__(self) -> None:
         self._held: list[
@@ -39,6 +40,7 @@ class Sse:
         ] = []  # a line that has not ended: pieces, for joining them each time is quadratic
         self._length = 0
         self._data: list[str] = []
+        self._data_bytes = 0
         self._event = ""
         self._skip_lf = False
 
@@ -67,10 +69,14 @@ class Sse:
                         (self._event, self._data[0] if len(self._data) == 1 else "\n".join(self._data))
                     )
                     self._data = []
+                self._data_bytes = 0
                 self._event = ""
             elif line.startswith(b"data:"):
                 value = line[6:] if line[5:6] == b" " else line[5:]
                 self._data.append(value.decode("utf-8", "replace"))
+                self._data_bytes += len(line)  # blank lines of data count too: each costs memory
+                if self._data_bytes > MAX_LINE:
+                    raise WireError("protocol", "the provider sent an event of more than 64 MiB")
             elif line.startswith(b"event:"):
                 self._event = line[6:].strip().decode("utf-8", "replace")
             elif line.startswith(b"\xef\xbb\xbfdata:"):
@@ -239,10 +245,32 @@ class Decoder:
             self.finish["finish_reason"] = "tool_calls"
 
 
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+# NaN and infinities (servers write them into logprobs) are no JSON: nobody above us could read them.
+_JSON = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite)
+_LARGEST = 2**53
+"""Larger counts are no counts, and not every reader of JSON keeps them."""
+
+
+def finite(value: Any) -> Any:
+    """``value`` with null in place of NaN and infinities."""
+    if is_object(value):
+        return {key: finite(item) for key, item in value.items()}
+    if is_list(value):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def loads(text: str | bytes) -> Any:
     """JSON of a provider, or a protocol error that says what kind of thing came instead."""
     try:
-        return json.loads(text)
+        if not isinstance(text, str):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        return _JSON.decode(text)
     except (ValueError, RecursionError) as problem:
         head = text[:1] if isinstance(text, str) else text[:1].decode("latin-1")
         what = "HTML" if head == "<" else "text that is not JSON"
@@ -275,7 +303,17 @@ def as_str(value: Any) -> str:
 
 
 def as_int(value: Any) -> int | None:
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A count or a time of a provider: a whole number that is not negative; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LARGEST:
+        return None
+    return int(value)
+
+
+def as_cost(value: Any) -> float | None:
+    """A price of a provider; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LARGEST:
+        return None
+    return float(value)
 
 
 def add(*values: Any) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any
 from ._translate_parts import (
     Decoder,
     WireError,
+    as_cost,
     as_dict,
     as_int,
     as_list,
@@ -240,6 +241,7 @@ def read_usage(usage: dict[str, Any]) -> dict[str, Any]:
     if reasoning is not None:
         out["reasoning_tokens"] = reasoning
     cost = usage.get("cost")
-    if isinstance(cost, (int, float)) and not isinstance(cost, bool):
-        out["cost_usd"] = float(cost)
+    cost = as_cost(cost)
+    if cost is not None:
+        out["cost_usd"] = cost
     return out
