@@ -54,6 +54,7 @@ def test_every_golden_document_comes_back_equal(release_dir: Path) -> None:
         ("detached", "ctypes.CDLL: chat, streams, callbacks, many threads, cancel, free, init again"),
         ("attached", "ctypes.PyDLL: the same without a deadlock, because a wait lets go of the lock"),
         ("beside", "the Python door and the C door of one process share one engine"),
+        ("loop", "a wait on the engine's own thread, which would wait for itself, is refused"),
     ],
 )
 def test_a_python_program(release_dir: Path, case: str, protects: str) -> None:

@@ -67,6 +67,13 @@ class Library:
             raise self.failure(code)
         return self.take(reply)
 
+    def models(self, client: int) -> list[dict[str, Any]]:
+        found = ctypes.c_void_p()
+        code = self.c.omni_models(client, ctypes.byref(found))
+        if code != 0:
+            raise self.failure(code)
+        return self.take(found)
+
     def check(self, kind: str, document: bytes) -> Any:
         checked = ctypes.c_void_p()
         code = self.c.omni_check(kind.encode(), document, ctypes.byref(checked))
@@ -96,6 +103,12 @@ class Library:
         event = ctypes.c_void_p()
         code = self.c.omni_stream_next(stream, timeout_ms, ctypes.byref(event))
         return self.take(event) if code == EVENT else code
+
+    def refused_next(self, stream: int) -> dict[str, Any]:
+        """The error of a wait that is refused."""
+        event = ctypes.c_void_p()
+        assert self.c.omni_stream_next(stream, 1000, ctypes.byref(event)) == REFUSED
+        return json.loads(self.c.omni_last_error())
 
     def events(self, client: int, request: dict[str, Any]) -> list[dict[str, Any]]:
         stream = self.open(client, request)

@@ -14,7 +14,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from binding import CALLBACK, ENDED, CallError, Library, asking
+from binding import CALLBACK, ENDED, TIMEOUT, CallError, Library, asking
 from omni_bridge.testing import DemoServer
 
 ANSWER = "You said: {}. (This is the offline demo provider; no model was asked.)"
@@ -119,6 +119,36 @@ def beside_the_python_door() -> None:
     )
 
 
+def on_the_loop_thread() -> None:
+    """Waiting on the engine's own thread would wait for itself: refused, first call of this library or not."""
+    from omni_bridge import _engine, _native
+
+    async def blocking(document: dict, sink: object) -> None:
+        library = Library(getattr(ctypes, document["kind"]))
+        client = library.init()
+        codes: list[object] = []
+        for ask in (lambda: library.chat(client, asking("x")), lambda: library.models(client)):
+            try:
+                codes.append(ask())
+            except CallError as error:
+                codes.append(error.error["code"])
+        stream = library.open(client, asking("x"))
+        codes.append(library.refused_next(stream)["code"])
+        # What does not wait works: the stream is started, and is read elsewhere.
+        event = ctypes.c_void_p()
+        codes.append(library.c.omni_stream_next(stream, 0, ctypes.byref(event)))
+        codes.append(library.c.omni_stream_free(stream))
+        codes.append(library.c.omni_shutdown(client, -1))
+        sink.emit({"type": "result", "data": codes})
+
+    _engine.HANDLERS["blocking"] = blocking
+    for kind in ("CDLL", "PyDLL"):
+        codes = _native.op_call("blocking", {"kind": kind}).next()
+        assert codes == ["unsupported", "unsupported", "unsupported", TIMEOUT, 0, 0], (kind, codes)
+    library = Library()
+    assert library.chat(library.init(), asking("after"))["content"] == ANSWER.format("after")
+
+
 def exit_in_the_middle() -> None:
     library = Library()
     stream = library.open(library.init(), asking("x", "openai/demo-chunks-100000-pace-20"))
@@ -137,6 +167,8 @@ def main() -> None:
             everything(ctypes.PyDLL, server)
         elif case == "beside":
             beside_the_python_door()
+        elif case == "loop":
+            on_the_loop_thread()
         elif case == "exit":
             exit_in_the_middle()
         else:

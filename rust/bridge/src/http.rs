@@ -21,7 +21,8 @@ const MAX_ERROR: usize = 1024 * 1024;
 
 /// A bridge service. Cheap to clone; clones share their connections.
 ///
-/// The service is asked once, before the first call, whether it speaks this contract.
+/// The service is asked once, before the first call, whether it speaks this contract; and again after a failure to
+/// reach it, since another version may have been started meanwhile.
 #[derive(Clone)]
 pub struct HttpBridge(Arc<Service>);
 
@@ -100,7 +101,7 @@ impl Service {
     async fn whole(&self, mut exchange: Exchange) -> Result<Vec<u8>> {
         let head = exchange.head().await.map_err(|error| self.unreached(error))?;
         let limit = if head.is_success() { MAX_REPLY } else { MAX_ERROR };
-        let body = exchange.whole(limit).await?;
+        let body = exchange.whole(limit).await.inspect_err(|_| self.lost())?;
         if head.is_success() {
             Ok(body)
         } else {
@@ -135,11 +136,17 @@ impl Service {
         Ok(())
     }
 
+    /// What answers the next call may be another service than the one that was asked.
+    fn lost(&self) {
+        self.checked.store(false, Ordering::Release);
+    }
+
     /// A failure to reach the service, with where it was looked for.
     fn unreached(&self, error: Error) -> Error {
         if error.code != Code::Connection {
             return error;
         }
+        self.lost();
         let message = format!(
             "the bridge at {}: {}; is `omni serve` running there?",
             self.url, error.message
@@ -360,15 +367,13 @@ impl Conversation {
                 }
                 Stage::Gathering(head, body) => {
                     let limit = if head.is_success() { MAX_REPLY } else { MAX_ERROR };
-                    let body = ready!(poll_rest(&mut self.chat, limit, body, context))?;
+                    let body = ready!(poll_rest(&mut self.chat, limit, body, context))
+                        .inspect_err(|_| self.service.lost())?;
                     if !head.is_success() {
                         return Poll::Ready(Err(self.service.refused(head, &body)));
                     }
                     let reply: Reply = serde_json::from_slice(&body).map_err(|error| {
-                        Error::new(
-                            Code::Protocol,
-                            unreadable("the bridge's reply", &error).message,
-                        )
+                        Error::new(Code::Protocol, unreadable("the bridge's reply", &error).message)
                     })?;
                     let events = unfold::events(&reply).into_iter().map(Step::Event);
                     let steps: Vec<Step> = events.chain([Step::Reply(Box::new(reply))]).collect();
@@ -379,7 +384,9 @@ impl Conversation {
                     if let Some(frame) = reader.next_frame()? {
                         return Poll::Ready(step_of(frame.data).map(Some));
                     }
-                    let Some(chunk) = ready!(self.chat.poll_chunk(context))? else {
+                    let chunk = ready!(self.chat.poll_chunk(context)).inspect_err(|_| self.service.lost())?;
+                    let Some(chunk) = chunk else {
+                        self.service.lost();
                         let message = "the bridge's stream ended before its last event: it was stopped, or a proxy cut it";
                         return Poll::Ready(Err(Error::new(Code::Protocol, message)));
                     };

@@ -92,7 +92,8 @@ enum OmniNext
   OMNI_NEXT_ENDED = 2,
   // The handle names no stream, or was freed (perhaps while this function waited).
   OMNI_NEXT_BAD_HANDLE = -1,
-  // event_json is NULL, the stream has a callback, or there is a bug; omni_last_error says which.
+  // event_json is NULL, the stream has a callback, this is the engine's own thread, or there is a bug;
+  // omni_last_error says which.
   OMNI_NEXT_REFUSED = -2,
 };
 #ifndef __cplusplus
@@ -182,8 +183,9 @@ OmniClient *omni_init(const char *config_json);
 // and NULL in *reply_json. omni_shutdown from another thread ends it with OMNI_CODE_CANCELLED.
 //
 // Frees: the caller frees *reply_json by omni_string_free; `request_json` stays the caller's. Threads: any,
-// many at once; a thread that holds the lock of a Python interpreter lets go of it while it waits.
-// Callbacks: works inside one (and keeps the next event of that stream waiting).
+// many at once; a thread that holds the lock of a Python interpreter lets go of it while it waits;
+// the thread of the engine's own loop (a LiteLLM callback) gets OMNI_CODE_UNSUPPORTED, as it would wait for
+// itself. Callbacks: works inside one (and keeps the next event of that stream waiting).
 OmniCode omni_chat(OmniClient *client, const char *request_json, char **reply_json);
 
 // The models that are known, as a JSON list of objects with at least "id". Needs the engine.
@@ -204,7 +206,7 @@ OmniCode omni_models(OmniClient *client, char **models_json);
 // for the next client.
 //
 // Threads: any, also while others are inside calls of this client. Callbacks: works inside one, and then
-// does not wait.
+// does not wait; nor does it on the thread of the engine's own loop (a LiteLLM callback).
 OmniCode omni_shutdown(OmniClient *client, int64_t timeout_ms);
 
 // The contract's name of an error number: "rate_limit" for OMNI_CODE_RATE_LIMIT, "ok" for 0; NULL for a
@@ -269,8 +271,9 @@ OmniStream *omni_stream_open(OmniClient *client, const char *request_json);
 //
 // Frees: the caller frees *event_json by omni_string_free. Threads: any; several may wait on one stream, and
 // each event goes to one of them; a thread that holds the lock of a Python interpreter lets go of it while
-// it waits. Callbacks: works inside a callback of another stream; a stream that has a callback itself is
-// refused.
+// it waits; the thread of the engine's own loop (a LiteLLM callback) is refused unless timeout_ms is 0, as it
+// would wait for itself. Callbacks: works inside a callback of another stream; a stream that has a callback
+// itself is refused.
 OmniNext omni_stream_next(OmniStream *stream, int64_t timeout_ms, char **event_json);
 
 // Asks a stream's call to stop. Returns at once; the events that follow end in "cancelled", unless the call

@@ -116,8 +116,9 @@ pub unsafe extern "C" fn omni_init(config_json: *const c_char) -> *mut OmniClien
 /// and NULL in *reply_json. omni_shutdown from another thread ends it with OMNI_CODE_CANCELLED.
 ///
 /// Frees: the caller frees *reply_json by omni_string_free; `request_json` stays the caller's. Threads: any,
-/// many at once; a thread that holds the lock of a Python interpreter lets go of it while it waits.
-/// Callbacks: works inside one (and keeps the next event of that stream waiting).
+/// many at once; a thread that holds the lock of a Python interpreter lets go of it while it waits;
+/// the thread of the engine's own loop (a LiteLLM callback) gets OMNI_CODE_UNSUPPORTED, as it would wait for
+/// itself. Callbacks: works inside one (and keeps the next event of that stream waiting).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omni_chat(
     client: *mut OmniClient,
@@ -125,6 +126,7 @@ pub unsafe extern "C" fn omni_chat(
     reply_json: *mut *mut c_char,
 ) -> OmniCode {
     door!(omni_chat, OmniCode::of, {
+        gil::refuse_loop_thread()?;
         let _detached = gil::detach();
         // SAFETY: the place is the caller's, who keeps it until we return.
         let slot = unsafe { Slot::new(reply_json, "reply_json") }?;
@@ -156,6 +158,7 @@ pub unsafe extern "C" fn omni_chat(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omni_models(client: *mut OmniClient, models_json: *mut *mut c_char) -> OmniCode {
     door!(omni_models, OmniCode::of, {
+        gil::refuse_loop_thread()?;
         let _detached = gil::detach();
         // SAFETY: the place is the caller's, who keeps it until we return.
         let slot = unsafe { Slot::new(models_json, "models_json") }?;
@@ -181,10 +184,11 @@ pub unsafe extern "C" fn omni_models(client: *mut OmniClient, models_json: *mut 
 /// for the next client.
 ///
 /// Threads: any, also while others are inside calls of this client. Callbacks: works inside one, and then
-/// does not wait.
+/// does not wait; nor does it on the thread of the engine's own loop (a LiteLLM callback).
 #[unsafe(no_mangle)]
 pub extern "C" fn omni_shutdown(client: *mut OmniClient, timeout_ms: i64) -> OmniCode {
     door!(omni_shutdown, OmniCode::of, {
+        let on_loop = gil::on_loop_thread();
         let _detached = gil::detach();
         let open = CLIENTS.remove(client)?;
         open.closing.send_replace(true);
@@ -193,7 +197,7 @@ pub extern "C" fn omni_shutdown(client: *mut OmniClient, timeout_ms: i64) -> Omn
                 stream.canceller.cancel();
             }
         }
-        if *open.busy.borrow() == 0 || push::inside_callback() {
+        if *open.busy.borrow() == 0 || push::inside_callback() || on_loop {
             return Ok(OmniCode::Ok);
         }
         let mut busy = open.busy.subscribe();

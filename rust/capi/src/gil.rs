@@ -1,12 +1,15 @@
 //! Waiting in a process that has a Python interpreter. Who waits here while holding the interpreter's lock (ctypes'
 //! `PyDLL`, an extension module) would wait for ever, because the engine's loop and Python callbacks need that lock:
-//! so it is let go for the time. No Python header, no link: the three functions are looked up in the process.
+//! so it is let go for the time. Who waits on the loop's own thread would wait for ever in any case, and is refused.
+//! No Python header, no link: the functions are looked up in the process.
 
 use libloading::os::unix::Library;
-use std::ffi::c_void;
+use omni_core::{Code, Error, Result};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
 type ThreadState = *mut c_void;
+type Object = *mut c_void;
 
 struct Python {
     /// The state of this thread in the main interpreter, or NULL.
@@ -15,6 +18,15 @@ struct Python {
     running: unsafe extern "C" fn() -> ThreadState,
     save: unsafe extern "C" fn() -> ThreadState,
     restore: unsafe extern "C" fn(ThreadState),
+    ensure: unsafe extern "C" fn() -> c_int,
+    release: unsafe extern "C" fn(c_int),
+    modules: unsafe extern "C" fn() -> Object,
+    item: unsafe extern "C" fn(Object, *const c_char) -> Object,
+    attribute: unsafe extern "C" fn(Object, *const c_char) -> Object,
+    call: unsafe extern "C" fn(Object, Object) -> Object,
+    is_true: unsafe extern "C" fn(Object) -> c_int,
+    forget: unsafe extern "C" fn(Object),
+    clear_error: unsafe extern "C" fn(),
 }
 
 /// Found once there is an interpreter; looked for again until then, since one may be loaded later.
@@ -35,6 +47,15 @@ fn python() -> Option<&'static Python> {
                 .ok()?,
             save: *process.get(b"PyEval_SaveThread\0").ok()?,
             restore: *process.get(b"PyEval_RestoreThread\0").ok()?,
+            ensure: *process.get(b"PyGILState_Ensure\0").ok()?,
+            release: *process.get(b"PyGILState_Release\0").ok()?,
+            modules: *process.get(b"PyImport_GetModuleDict\0").ok()?,
+            item: *process.get(b"PyDict_GetItemString\0").ok()?,
+            attribute: *process.get(b"PyObject_GetAttrString\0").ok()?,
+            call: *process.get(b"PyObject_CallObject\0").ok()?,
+            is_true: *process.get(b"PyObject_IsTrue\0").ok()?,
+            forget: *process.get(b"Py_DecRef\0").ok()?,
+            clear_error: *process.get(b"PyErr_Clear\0").ok()?,
         }
     };
     Some(PYTHON.get_or_init(|| python))
@@ -61,5 +82,55 @@ impl Drop for Detached {
             // again since.
             unsafe { (python.restore)(state) };
         }
+    }
+}
+
+/// The module of ours that runs the engine, and its function that says whether this is the loop's thread.
+const MODULE: &CStr = c"omni_bridge._native";
+const QUESTION: &CStr = c"engine_on_thread";
+
+/// To be asked before anything that may wait.
+///
+/// # Errors
+/// `unsupported` on the thread of the engine's loop: what is waited for would have to come from this very thread.
+pub(crate) fn refuse_loop_thread() -> Result<()> {
+    if !on_loop_thread() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Unsupported,
+        "a blocking call on the engine's own thread (from a LiteLLM callback?) would wait for itself: call from \
+         another thread, or use omni_stream_start, which does not wait",
+    ))
+}
+
+/// Whether this is the thread of the engine's loop. The module is asked, since it knows also when none of its calls
+/// were made through this library.
+pub(crate) fn on_loop_thread() -> bool {
+    let Some(python) = python() else { return false };
+    // SAFETY: it only reads, and may be called from any thread, whatever state the interpreter is in.
+    if unsafe { (python.of_this_thread)() }.is_null() {
+        return false; // the loop's thread is one of Python's
+    }
+    // SAFETY: this thread has a state, so that there is an interpreter; attached already or not, it is from here until
+    // `release`. The first two results are borrowed from what stays while we are attached, the other two are ours.
+    unsafe {
+        let attached = (python.ensure)();
+        let module = (python.item)((python.modules)(), MODULE.as_ptr());
+        let mut answer = false;
+        if !module.is_null() {
+            let question = (python.attribute)(module, QUESTION.as_ptr());
+            if !question.is_null() {
+                let found = (python.call)(question, std::ptr::null_mut());
+                if !found.is_null() {
+                    answer = (python.is_true)(found) == 1;
+                    (python.forget)(found);
+                }
+                (python.forget)(question);
+            }
+            (python.clear_error)();
+        }
+        (python.release)(attached);
+        answer
     }
 }

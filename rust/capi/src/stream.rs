@@ -38,7 +38,8 @@ pub enum OmniNext {
     Ended = 2,
     /// The handle names no stream, or was freed (perhaps while this function waited).
     BadHandle = -1,
-    /// event_json is NULL, the stream has a callback, or there is a bug; omni_last_error says which.
+    /// event_json is NULL, the stream has a callback, this is the engine's own thread, or there is a bug;
+    /// omni_last_error says which.
     Refused = -2,
 }
 
@@ -123,8 +124,9 @@ pub unsafe extern "C" fn omni_stream_open(
 ///
 /// Frees: the caller frees *event_json by omni_string_free. Threads: any; several may wait on one stream, and
 /// each event goes to one of them; a thread that holds the lock of a Python interpreter lets go of it while
-/// it waits. Callbacks: works inside a callback of another stream; a stream that has a callback itself is
-/// refused.
+/// it waits; the thread of the engine's own loop (a LiteLLM callback) is refused unless timeout_ms is 0, as it
+/// would wait for itself. Callbacks: works inside a callback of another stream; a stream that has a callback
+/// itself is refused.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omni_stream_next(
     stream: *mut OmniStream,
@@ -132,6 +134,9 @@ pub unsafe extern "C" fn omni_stream_next(
     event_json: *mut *mut c_char,
 ) -> OmniNext {
     door!(omni_stream_next, OmniNext::of, {
+        if timeout_ms != 0 {
+            gil::refuse_loop_thread()?;
+        }
         let _detached = gil::detach();
         // SAFETY: the place is the caller's, who keeps it until we return.
         let slot = unsafe { Slot::new(event_json, "event_json") }?;

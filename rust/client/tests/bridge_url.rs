@@ -7,6 +7,7 @@
 
 use omni_bridge::{Bridge, Client, Code, Error, Event, Message, Request};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -250,6 +251,35 @@ async fn another_contract_is_refused_naming_both() {
         client(&service).connect().await.unwrap_err(),
         Error { model: None, ..error }
     );
+}
+
+#[tokio::test]
+async fn a_service_that_comes_back_with_another_contract_is_noticed() {
+    let restarted = Arc::new(AtomicBool::new(false));
+    let service = {
+        let restarted = Arc::clone(&restarted);
+        serve(move |path| match path {
+            "/health" if restarted.load(Ordering::SeqCst) => {
+                json_answer(200, &json!({"contract": 7, "version": "0.7.0"}))
+            }
+            "/health" => health(),
+            // It is stopped in the middle of the answer.
+            "/chat/stream" => {
+                restarted.store(true, Ordering::SeqCst);
+                "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into()
+            }
+            _ => json_answer(200, &reply()),
+        })
+        .await
+    };
+    let client = client(&service);
+    client.chat(request()).await.unwrap();
+    let Some(Event::Error { error, .. }) = all(&client).await.pop() else {
+        panic!()
+    };
+    // Already the next try asks again.
+    assert_eq!(error.code, Code::EngineUnavailable);
+    assert!(error.message.contains("contract 7"), "{error}");
 }
 
 #[tokio::test]
