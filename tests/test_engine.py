@@ -267,6 +267,31 @@ def test_a_slow_reader_holds_the_handler_back_and_loses_nothing(handler: Any):
     assert text.split() == [f"{n:015}" for n in range(1, count)]
 
 
+def test_large_parts_of_a_provider_are_held_back_too(handler: Any):
+    """Not the number of events bounds the memory, but their size, whatever kind they are of."""
+    sent, count = 0, 100
+
+    async def floods(document: dict[str, Any], sink: Any) -> None:
+        nonlocal sent
+        sink.emit(START)
+        for n in range(count):
+            sent = n + 1
+            data = {"n": n, "text": "x" * 100_000}
+            part = {"type": "provider_part", "index": n, "provider": "openai", "kind": "k", "data": data}
+            if sink.emit(part):
+                await sink.drain()
+        sink.emit(FINISH)
+
+    handler(floods)
+    events = omni_bridge.stream_sync(**ASK)
+    assert next(events).type == "start"
+    handler(answer)
+    for _ in range(300):
+        omni_bridge.chat(**ASK)
+    assert sent < 20, f"{sent} parts of 100 kB were made that nobody reads"
+    assert [event.data["n"] for event in events if event.type == "provider_part"] == list(range(count))
+
+
 def test_a_call_held_back_by_its_reader_can_be_cancelled(handler: Any):
     held_back = threading.Event()
     closed = threading.Event()

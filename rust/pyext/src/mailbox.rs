@@ -3,6 +3,7 @@
 
 use crate::bell::Bell;
 use omni_core::{Error, Event, Reply};
+use serde::Serialize;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,7 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// About how many bytes it keeps.
+    /// About how many bytes it keeps. Not quick for all of them: asked once an item.
     fn weight(&self) -> usize {
         match self {
             Item::Event(
@@ -33,9 +34,36 @@ impl Item {
             ) => text.len(),
             Item::Event(Event::ToolCallDelta { arguments, .. }) => arguments.len(),
             Item::Event(Event::MediaDelta { base64, .. }) => base64.len(),
-            _ => 0,
+            Item::Event(
+                Event::TextStart { .. }
+                | Event::ReasoningStart { .. }
+                | Event::MediaStart { .. }
+                | Event::MediaEnd { .. },
+            ) => 0,
+            Item::Event(event) => length(event),
+            Item::Reply(reply) => length(reply),
+            Item::Value(value) => length(value),
+            Item::Failed(error) => length(error),
         }
     }
+}
+
+/// The length of a document's JSON text, which is not kept.
+fn length(document: &impl Serialize) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            self.0 += text.len();
+            Ok(text.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // What cannot be written is not long either; whoever reads it is told.
+    let _ = serde_json::to_writer(&mut count, document);
+    count.0
 }
 
 /// What the reader finds.
@@ -53,7 +81,9 @@ pub(crate) enum Taken {
 
 #[derive(Default)]
 struct State {
-    items: VecDeque<Item>,
+    /// Each with its weight.
+    items: VecDeque<(Item, usize)>,
+    /// That of all of them.
     weight: usize,
     /// Nothing more will come.
     ended: bool,
@@ -79,12 +109,13 @@ impl Mailbox {
 
     /// Puts in one item; says whether there is room for the next.
     pub(crate) fn put(&self, item: Item) -> bool {
+        let weight = item.weight();
         let mut state = self.state();
         if state.ended {
             return true;
         }
-        state.weight += item.weight();
-        state.items.push_back(item);
+        state.weight += weight;
+        state.items.push_back((item, weight));
         state.full = state.items.len() >= MOST_EVENTS || state.weight >= MOST_BYTES;
         let room = !state.full;
         self.wake(state);
@@ -134,8 +165,8 @@ impl Mailbox {
     pub(crate) fn take(&self) -> Taken {
         let mut state = self.state();
         match state.items.pop_front() {
-            Some(item) => {
-                state.weight -= item.weight();
+            Some((item, weight)) => {
+                state.weight -= weight;
                 // At half, so that a call does not start and stop at each event.
                 if state.full && state.items.len() <= MOST_EVENTS / 2 && state.weight <= MOST_BYTES / 2 {
                     state.full = false;
