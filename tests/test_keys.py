@@ -168,7 +168,47 @@ def guard(provider, *, request=None, config=None, environment=None):
         ("openai", "http://10.0.0.5:8000/v1", {}, {"GROQ_API_BASE": "http://10.0.0.5:8000/v1"}, False),
         ("openai", "https://llm.corp.example/v1", {"allowed_hosts": ["llm.corp.example"]}, {}, True),
         ("openai", "https://llm.corp.example:444/v1", {"allowed_hosts": ["llm.corp.example:443"]}, {}, False),
-        ("azure", "https://mine.openai.azure.com/openai", {}, {}, True),
+        # Anybody can have one of these: only what the environment or the configuration names is ours.
+        ("azure", "https://mine.openai.azure.com/openai", {}, {}, False),
+        (
+            "azure",
+            "https://mine.openai.azure.com/openai",
+            {},
+            {"AZURE_API_BASE": "https://mine.openai.azure.com"},
+            True,
+        ),
+        ("azure", "https://mine.openai.azure.com/x", {"allowed_hosts": ["mine.openai.azure.com"]}, {}, True),
+        ("azure_ai", "https://x.services.ai.azure.com/models", {}, {}, False),
+        ("databricks", "https://x.cloud.databricks.com/serving-endpoints", {}, {}, False),
+        ("snowflake", "https://evil.snowflakecomputing.com/api", {}, {"SNOWFLAKE_ACCOUNT_ID": "mine"}, False),
+        ("snowflake", "https://mine.snowflakecomputing.com/api", {}, {"SNOWFLAKE_ACCOUNT_ID": "mine"}, True),
+        ("snowflake", "https://mine.snowflakecomputing.com/api", {}, {"SNOWFLAKE_ACCOUNT_ID": ".*"}, False),
+        ("bedrock", "https://x.execute-api.us-east-1.amazonaws.com/model", {}, {}, False),
+        ("bedrock", "https://bedrock-runtime.s3.amazonaws.com/model", {}, {}, False),
+        ("bedrock", "https://bedrock-runtime.s3-us-west-2.amazonaws.com/model", {}, {}, False),
+        ("bedrock", "https://x.bedrock-runtime.us-east-1.amazonaws.com/model", {}, {}, False),
+        ("bedrock", "https://sts.eu-west-3.amazonaws.com/", {}, {}, True),
+        ("sagemaker", "https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/x", {}, {}, True),
+        ("sap", "https://evil.cfapps.eu10.hana.ondemand.com/v2", {}, {}, False),
+        ("sap", "https://api.ai.prod.eu-central-1.aws.ml.hana.ondemand.com/v2", {}, {}, True),
+        (
+            "sap",
+            "https://mine.authentication.eu10.hana.ondemand.com/oauth/token",
+            {},
+            {"AICORE_SERVICE_KEY": '{"url": "https://mine.authentication.eu10.hana.ondemand.com"}'},
+            True,
+        ),
+        ("huggingface", "https://evil.endpoints.huggingface.cloud/v1", {}, {}, False),
+        ("baseten", "https://model-evil.api.baseten.co/v1", {}, {}, False),
+        ("gradient_ai", "https://evil.agents.do-ai.run/api", {}, {}, False),
+        ("volcengine", "https://ark.tos-cn-beijing.volces.com/api/v3", {}, {}, False),
+        ("volcengine", "https://ark.cn-beijing.volces.com/api/v3", {}, {}, True),
+        ("oci", "https://x.objectstorage.us-ashburn-1.oci.oraclecloud.com/v1", {}, {}, False),
+        ("vertex_ai", "https://us-central1-aiplatform.googleapis.com/v1", {}, {}, True),
+        ("vertex_ai", "https://bucket.storage.googleapis.com/v1", {}, {}, False),
+        # A base that cannot be read is nowhere, and does not end the call either.
+        ("openai", "https://e.example/v1", {}, {"OPENAI_API_BASE": "http://h:port/v1"}, False),
+        ("openai", "https://e.example/v1", {}, {"OPENAI_BASE_URL": "http://[::1"}, False),
         ("bedrock", "https://bedrock-runtime.us-east-1.amazonaws.com/model/x/converse", {}, {}, True),
         ("bedrock", "https://amazonaws.com.evil.example/model/x/converse", {}, {}, False),
     ],
@@ -240,11 +280,15 @@ def test_a_change_of_the_environment_is_seen(monkeypatch):
     assert current_environment().secrets["fresh-secret-1"] == "SOME_API_KEY"
 
 
-def test_own_hosts_are_hosts():
+def test_own_hosts_are_hosts_that_no_stranger_can_have():
+    piece = r"([a-z0-9-]|\*)+|\{region\}|\{[A-Z_]+\}"
     for provider, hosts in OWN_HOSTS.items():
         for host in hosts:
-            assert re.fullmatch(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)+", host), (provider, host)
-            assert host.count(".") >= 1 + host.startswith("."), (provider, host)
+            assert re.fullmatch(rf"({piece})(\.({piece}))+", host), (provider, host)
+            fixed = [one for one in host.split(".") if re.fullmatch("[a-z0-9-]+", one)]
+            assert host.endswith(".".join(fixed[-2:])), (provider, host)
+            # A whole piece that may be anything comes first only where the provider gives the names out.
+            assert not host.startswith("*.") or host in ("*.githubcopilot.com", "*.ml.cloud.ibm.com")
 
 
 def test_a_keyless_local_server_needs_no_key(monkeypatch):

@@ -152,6 +152,20 @@ ASK = {"model": "a/b", "messages": [{"role": "user", "content": "x"}]}
             [],
         ),
         ({"metadata": {"api_key": "of the user's own"}}, []),
+        ({"model": "oobabooga/http://127.0.0.1:9/internal"}, ["model"]),
+        (
+            {"fallbacks": ["custom/https://x", {"model": "a/http://x"}]},
+            ["fallbacks[0]", "fallbacks[1].model"],
+        ),
+        (
+            {"provider_options": {"openai": {"extra_body": {"x": [{"base_url": "http://x"}]}}}},
+            ["provider_options.openai.extra_body.x[0].base_url"],
+        ),
+        ({"extra": {"api_base": "http://x"}}, ["extra.api_base"]),
+        (
+            {"provider_options": {"gemini": {"schema": {"properties": {"api_key": {}, "client": {}}}}}},
+            [],
+        ),
         ({"messages": [{"role": "user", "content": 'what is "api_base"?'}]}, []),
         ({"tools": [{"type": "function", "function": {"name": "headers"}}]}, []),
     ],
@@ -162,6 +176,7 @@ def test_what_says_where_a_call_goes_is_found_wherever_it_stands(fields: dict[st
 
 def test_a_name_in_escapes_is_found_too():
     assert rules.forbidden_fields(rb'{"\u0061pi_base": "http://x"}') == ["api_base"]
+    assert rules.forbidden_fields(rb'{"model": "custom/http:\/\/127.0.0.1"}') == ["model"]
     assert rules.forbidden_fields(rb'{"provider_options": {"x": {"b\u0061se_url": 1}}}') == [
         "provider_options.x.base_url"
     ]

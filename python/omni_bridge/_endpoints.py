@@ -13,13 +13,16 @@ model id that is an address, a redirect, an image.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+_AWS_TOKENS = ("sts.amazonaws.com", "sts.{region}.amazonaws.com", "sts.{region}.amazonaws.com.cn")
 
 OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "ai21": ("api.ai21.com",),
@@ -30,21 +33,20 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "anthropic": ("api.anthropic.com",),
     "apertis": ("api.stima.tech",),
     "assemblyai": ("llm-gateway.assemblyai.com", "api.assemblyai.com"),
-    "azure": (
-        ".openai.azure.com",
-        ".cognitiveservices.azure.com",
-        ".services.ai.azure.com",
-        "login.microsoftonline.com",
+    "azure": ("login.microsoftonline.com",),
+    "baseten": ("inference.baseten.co",),
+    "bedrock": (
+        "bedrock-runtime.{region}.amazonaws.com",
+        "bedrock-runtime-fips.{region}.amazonaws.com",
+        "bedrock-runtime.{region}.amazonaws.com.cn",
+        "bedrock-runtime.{region}.api.aws",
+        "bedrock.{region}.amazonaws.com",
+        "bedrock-agent-runtime.{region}.amazonaws.com",
+        "bedrock-agentcore.{region}.amazonaws.com",
+        "bedrock-mantle.{region}.api.aws",
+        "aws-external-anthropic.{region}.api.aws",
+        *_AWS_TOKENS,
     ),
-    "azure_ai": (
-        ".services.ai.azure.com",
-        ".models.ai.azure.com",
-        ".openai.azure.com",
-        ".inference.ai.azure.com",
-    ),
-    "azure_text": (".openai.azure.com",),
-    "baseten": ("inference.baseten.co", ".api.baseten.co"),
-    "bedrock": (".amazonaws.com", ".amazonaws.com.cn", ".api.aws"),
     "bytez": ("api.bytez.com",),
     "cerebras": ("api.cerebras.ai",),
     "charity_engine": ("api.charityengine.services",),
@@ -61,7 +63,6 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "custom_openai": ("api.openai.com",),
     "darkbloom": ("api.darkbloom.dev",),
     "dashscope": ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com"),
-    "databricks": (".cloud.databricks.com", ".azuredatabricks.net", ".gcp.databricks.com"),
     "datarobot": ("app.datarobot.com",),
     "deepinfra": ("api.deepinfra.com",),
     "deepseek": ("api.deepseek.com",),
@@ -75,8 +76,14 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "gemini": ("generativelanguage.googleapis.com",),
     "gigachat": ("gigachat.devices.sberbank.ru", "ngw.devices.sberbank.ru"),
     "github": ("models.inference.ai.azure.com", "models.github.ai"),
-    "github_copilot": ("api.githubcopilot.com", ".githubcopilot.com", "api.github.com", "github.com"),
-    "gradient_ai": ("inference.do-ai.run", ".agents.do-ai.run"),
+    "github_copilot": (
+        "api.githubcopilot.com",
+        "*.githubcopilot.com",
+        "api.*.githubcopilot.com",
+        "api.github.com",
+        "github.com",
+    ),
+    "gradient_ai": ("inference.do-ai.run",),
     "groq": ("api.groq.com",),
     "helicone": ("ai-gateway.helicone.ai",),
     "heroku": ("us.inference.heroku.com", "eu.inference.heroku.com"),
@@ -84,7 +91,6 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
         "router.huggingface.co",
         "api-inference.huggingface.co",
         "huggingface.co",
-        ".endpoints.huggingface.cloud",
     ),
     "hyperbolic": ("api.hyperbolic.xyz",),
     "inception": ("api.inceptionlabs.ai",),
@@ -106,7 +112,7 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "novita": ("api.novita.ai",),
     "nscale": ("inference.api.nscale.com",),
     "nvidia_nim": ("integrate.api.nvidia.com",),
-    "oci": (".oci.oraclecloud.com",),
+    "oci": ("inference.generativeai.*.oci.oraclecloud.com",),
     "openai": ("api.openai.com", "eu.api.openai.com", "us.api.openai.com"),
     "openrouter": ("openrouter.ai",),
     "ovhcloud": ("oai.endpoints.kepler.ai.cloud.ovh.net",),
@@ -121,13 +127,18 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "qwencloud": ("dashscope-intl.aliyuncs.com",),
     "reka": ("api.reka.ai",),
     "replicate": ("api.replicate.com",),
-    "sagemaker": (".amazonaws.com", ".amazonaws.com.cn"),
+    "sagemaker": (
+        "runtime.sagemaker.{region}.amazonaws.com",
+        "runtime-fips.sagemaker.{region}.amazonaws.com",
+        "runtime.sagemaker.{region}.amazonaws.com.cn",
+        *_AWS_TOKENS,
+    ),
     "sail": ("api.sailresearch.com",),
     "sambanova": ("api.sambanova.ai",),
-    "sap": (".hana.ondemand.com",),
+    "sap": ("api.ai.*.*.*.ml.hana.ondemand.com",),
     "scaleway": ("api.scaleway.ai",),
     "scx-ai": ("api.scx.ai",),
-    "snowflake": (".snowflakecomputing.com",),
+    "snowflake": ("{SNOWFLAKE_ACCOUNT_ID}.snowflakecomputing.com",),
     "synthetic": ("api.synthetic.new",),
     "tencent": ("tokenhub-intl.tencentcloudmaas.com",),
     "tensormesh": ("serverless.tensormesh.ai",),
@@ -137,15 +148,31 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "together_ai": ("api.together.ai", "api.together.xyz"),
     "v0": ("api.v0.dev",),
     "vercel_ai_gateway": ("ai-gateway.vercel.sh",),
-    "vertex_ai": (".googleapis.com",),
-    "volcengine": (".volces.com",),
+    "vertex_ai": (
+        "aiplatform.googleapis.com",
+        "*-aiplatform.googleapis.com",
+        "aiplatform.*.rep.googleapis.com",
+        "oauth2.googleapis.com",
+        "sts.googleapis.com",
+        "iamcredentials.googleapis.com",
+    ),
+    "volcengine": ("ark.cn-*.volces.com", "ark.ap-*.volces.com"),
     "wandb": ("api.inference.wandb.ai",),
-    "watsonx": (".ml.cloud.ibm.com", "iam.cloud.ibm.com"),
+    "watsonx": ("*.ml.cloud.ibm.com", "iam.cloud.ibm.com"),
     "xai": ("api.x.ai", "us-east-1.api.x.ai", "eu-west-1.api.x.ai"),
     "xiaomi_mimo": ("api.xiaomimimo.com",),
     "zai": ("api.z.ai", "open.bigmodel.cn"),
 }
-"""A provider's own hosts; a name that begins with a dot stands for every host under it."""
+"""A provider's own hosts.
+
+``*`` stands for a piece of one name between two dots, ``{region}`` for a region of AWS, and ``{NAME}`` for
+the value of that environment variable. No pattern may match a name that a stranger can register: anybody can
+have ``x.openai.azure.com``, an endpoint at Hugging Face, a workspace at Databricks, or a bucket called
+``bedrock-runtime`` under ``s3.amazonaws.com``. Where every customer has a host of its own, only the
+environment (`Environment.bases_of`) or the configuration can say which one is meant.
+"""
+_VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+_REGION = r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}"
 
 _SAME_AS = {
     "ai21_chat": "ai21",
@@ -158,11 +185,14 @@ _SAME_AS = {
     "vertex_ai_beta": "vertex_ai",
     "watsonx_text": "watsonx",
     "ollama_chat": "ollama",
+    "azure_ai": "azure",
+    "azure_text": "azure",
 }
 
 _PREFIXES: dict[str, tuple[str, ...]] = {
     "azure": ("AZURE",),
     "huggingface": ("HF", "HUGGINGFACE"),
+    "sap": ("AICORE",),
     "ollama": ("OLLAMA",),
     "sagemaker": ("AWS", "SAGEMAKER"),
     "bedrock": ("AWS", "BEDROCK"),
@@ -177,6 +207,7 @@ _PREFIXES: dict[str, tuple[str, ...]] = {
     "text-completion-codestral": ("CODESTRAL",),
 }
 _BASE = re.compile(r"(_BASE|_URL|_ENDPOINT|_HOST)(_V\d)?$")
+_ADDRESSES = re.compile(r"https?://[^\s\"'\\<>]+")
 
 SENSITIVE = frozenset(
     {
@@ -232,12 +263,15 @@ _OF_THE_SYSTEM = re.compile(
     r"TRANSFORMERS_.*|"
     r"AIOHTTP_.*|XDG_.*|SSH_.*|LESS.*|_|SHLVL|OMNI_.*)$"
 )
+_API_KEY = re.compile(r"((API|AUTH|ACCESS)_?)?(KEY|TOKEN)")
 _NOTHING = frozenset(
     {"", "none", "null", "undefined", "nokey", "no-key", "fake-api-key", "not-needed", "dummy", "empty"}
 )
 
 MIN_LENGTH = 6
 """Shorter values are found in too many places to mean anything."""
+LONG = 12
+"""A secret of this length is not found by chance."""
 PLACEHOLDER = "no-key"
 """What stands in for a key where LiteLLM insists on one and none is needed (a local server)."""
 
@@ -246,6 +280,7 @@ class Environment:
     """What a guard needs to know of the environment's variables, worked out once for each state of them."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
+        self.variables = dict(variables)
         self.secrets: dict[str, str] = {}
         """Value → name, of every variable that holds a credential."""
         self.others: list[str] = []
@@ -255,6 +290,8 @@ class Environment:
         for name, value in variables.items():
             if value and _BASE.search(name):
                 self.bases.append((name, value))
+            elif value.lstrip().startswith("{"):  # a service's key with its addresses in it
+                self.bases.extend((name, url) for url in _ADDRESSES.findall(value))
             if len(value) < MIN_LENGTH or _OF_THE_SYSTEM.match(name):
                 continue
             if CREDENTIAL_NAME.search(name) and not value.startswith(("/", "http://", "https://")):
@@ -264,12 +301,31 @@ class Environment:
 
     def bases_of(self, provider: str) -> list[str]:
         """The base URLs that the environment sets for a provider."""
-        provider = _SAME_AS.get(provider, provider)
-        plain = re.sub(r"[^A-Z0-9]", "_", provider.upper())
-        prefixes = tuple(
-            f"{prefix}_" for prefix in (*_PREFIXES.get(provider, ()), plain, plain.replace("_", ""))
-        )
+        prefixes = _prefixes(provider)
         return [value for name, value in self.bases if name.startswith(prefixes)]
+
+    def key_of(self, provider: str) -> str | None:
+        """The name of the variable that holds a provider's API key, None without one."""
+        for prefix in _prefixes(provider):
+            for name in self.secrets.values():
+                if name.startswith(prefix) and _API_KEY.fullmatch(name.removeprefix(prefix)):
+                    return name
+        return None
+
+
+def family(provider: str) -> str:
+    """The provider of LiteLLM's that this one is another name of."""
+    return _SAME_AS.get(provider, provider)
+
+
+def _prefixes(provider: str) -> tuple[str, ...]:
+    """How the names of a provider's variables begin."""
+    names = dict.fromkeys((provider, _SAME_AS.get(provider, provider)))
+    plain = [re.sub(r"[^A-Z0-9]", "_", name.upper()) for name in names]
+    more = [prefix for name in names for prefix in _PREFIXES.get(name, ())]
+    return tuple(
+        f"{prefix}_" for prefix in dict.fromkeys((*more, *plain, *(name.replace("_", "") for name in plain)))
+    )
 
 
 class _Last:
@@ -289,14 +345,38 @@ def current_environment() -> Environment:
     return _Last.environment
 
 
-def _host_matches(host: str, own: Iterable[str]) -> bool:
-    return any(host == name or (name.startswith(".") and host.endswith(name)) for name in own)
+@functools.cache
+def _pattern(own: str) -> re.Pattern[str]:
+    """What a name of `OWN_HOSTS` without variables matches."""
+    escaped = re.escape(own).replace(r"\*", "[a-z0-9-]+").replace(r"\{region\}", _REGION)
+    return re.compile(escaped)
+
+
+def _host_matches(host: str, own: Iterable[str], variables: Mapping[str, str]) -> bool:
+    for name in own:
+        variable = _VARIABLE.search(name)
+        if variable is None:
+            if _pattern(name).fullmatch(host):
+                return True
+        else:
+            value = variables.get(variable[1], "").lower()
+            if re.fullmatch(r"[a-z0-9_-]+", value) and host == name.replace(variable[0], value):
+                return True
+    return False
 
 
 def _address(url: str) -> tuple[str, int | None]:
     parts = urlsplit(url if "://" in url else "//" + url)
     port = parts.port if parts.port is not None else {"http": 80, "https": 443}.get(parts.scheme)
     return (parts.hostname or "").lower().rstrip("."), port
+
+
+def _same(base: str, host: str, port: int | None) -> bool:
+    """Whether a base URL is at this host and port; one that cannot be read is nowhere."""
+    try:
+        return _address(base) == (host, port)
+    except ValueError:
+        return False
 
 
 def _named(host: str, port: int | None, entries: Iterable[str]) -> bool:
@@ -330,20 +410,47 @@ class Guard:
         self._given = {
             value for value in (*headers.values(), request.get("api_key")) if isinstance(value, str) and value
         }
-        self._given_names = {name.lower() for name in headers}
+        self._withheld = {
+            secret: name
+            for secret, name in environment.secrets.items()
+            if not any(secret in given for given in self._given)
+        }
+        """The environment's secrets but for those that the caller gave for this call as well."""
 
     def trusted(self, url: str) -> bool:
         """Whether credentials of the environment may go to this address."""
         host, port = _address(url)
-        if _host_matches(host, self._own) and url.startswith("https:"):
+        if url.startswith("https:") and _host_matches(host, self._own, self._environment.variables):
             return True
         if _named(host, port, self._allowed):
             return True
-        return any(_address(base) == (host, port) for base in self._environment.bases_of(self.provider))
+        return any(_same(base, host, port) for base in self._environment.bases_of(self.provider))
+
+    def misses_key(self, url: str) -> bool:
+        """Whether a call to this base brings no credential of its own and must not take the environment's."""
+        if self._given or self._environment.key_of(self.provider) is None:
+            return False
+        try:
+            return not self.trusted(url)
+        except ValueError:
+            return True
 
     def _from_the_call(self, value: str) -> bool:
         # Whole values only: a part of one could be chosen to stand in anybody's key.
         return value in self._given or value.partition(" ")[2].strip() in self._given
+
+    def _harmless(self, value: str) -> bool:
+        """Whether a value is the caller's own or none at all; a value may be several joined with a comma."""
+        if self._from_the_call(value):
+            return True
+        for piece in value.split(","):
+            bare = re.sub(r"(?i)^\s*(bearer|basic|token|api-key)\b", "", piece).strip()
+            if bare.lower() not in _NOTHING and not self._from_the_call(piece.strip()):
+                return False
+        return True
+
+    def _holds(self, text: str, at_least: int = MIN_LENGTH) -> bool:
+        return any(secret in text for secret in self._withheld if len(secret) >= at_least)
 
     def verdict(
         self, url: str, headers: Iterable[tuple[str, str]], body: bytes
@@ -352,36 +459,26 @@ class Guard:
         if self.trusted(url):
             return None, []
         drop: list[str] = []
-        secrets = self._environment.secrets
         for spelled, value in headers:
+            # The name says nothing: LiteLLM puts its key under names that the caller set too.
             name = spelled.lower()
-            if name in _HARMLESS or name.startswith("x-stainless-"):
-                continue
-            if name in self._given_names or self._from_the_call(value):
+            usual = name in _HARMLESS or name.startswith("x-stainless-")
+            if self._holds(value, LONG if usual else MIN_LENGTH):
+                return f"the header {name}", []
+            if usual or self._harmless(value):
                 continue
             if name in SENSITIVE:
-                bare = re.sub(r"(?i)^(bearer|basic|token|api-key)\s*", "", value).strip().lower()
-                if bare not in _NOTHING:
-                    return f"the header {name}", []
-            elif any(secret in value for secret in secrets):
                 return f"the header {name}", []
-            elif any(known in value for known in self._environment.others):
+            if any(known in value for known in self._environment.others):
                 drop.append(name)
         for name, value in parse_qsl(urlsplit(url).query):
-            if (
-                name.lower() in _SENSITIVE_QUERY
-                and value.lower() not in _NOTHING
-                and not self._from_the_call(value)
-            ):
+            if self._holds(value) or (name.lower() in _SENSITIVE_QUERY and not self._harmless(value)):
                 return f"the query field {name}", []
-        text = url.encode("utf-8", "replace")
-        for secret in secrets:
-            if any(secret in given for given in self._given):
-                continue
-            raw = secret.encode("utf-8", "replace")
-            if raw in text:
-                return "the address", []
-            if len(raw) >= 12 and raw in body:
+        if self._holds(url) or self._holds(unquote(url)):
+            return "the address", []
+        for secret in self._withheld:
+            # Their words are many: a short secret would be found in them by chance.
+            if len(secret) >= LONG and secret.encode("utf-8", "replace") in body:
                 return "the body", []
         return None, drop
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import importlib
 import importlib.metadata
-import inspect
-import logging
 import os
-import socket
 import sys
 import threading
-import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
+from . import _litellm_http as http
+from . import _litellm_patch as patch
 from ._endpoints import current_environment
 from ._engine_quiet import mute_this_thread
 from ._litellm_call import Call, Sink
@@ -30,24 +27,15 @@ from ._translate import request_kwargs
 from ._translate_mend import Mender
 from .errors import EngineUnavailableError, NotFoundError, UnsupportedError
 
-_SETTINGS = {
+_WHILE_IMPORTED = {
     # Prices, headers and tokenizers come with the package: nothing is fetched while a call waits.
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
     "LITELLM_LOCAL_BLOG_POSTS": "True",
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    # Its native extension and HTTP/2 would bypass the transport that we watch.
-    "LITELLM_RUST": "0",
-    "LITELLM_HTTP2": "False",
-    "DISABLE_AIOHTTP_TRANSPORT": "False",
     # Otherwise it reads a .env file of the working directory into our environment.
     "LITELLM_MODE": "PRODUCTION",
-    # 500 connections to a host by default; the caller's own limits are the bound.
-    "AIOHTTP_CONNECTOR_LIMIT": "0",
-    "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "0",
 }
+"""Environment variables that LiteLLM reads while it is imported; the program's own are put back after it."""
 
 _lock = threading.Lock()
 
@@ -73,154 +61,50 @@ def _litellm() -> Any:
     return _State.litellm
 
 
+@contextlib.contextmanager
+def _environment(settings: dict[str, str]) -> Generator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def _load() -> Any:
-    os.environ.update(_SETTINGS)
-    with mute_this_thread():  # it prints advice at import; the program's own output goes on
-        litellm: Any = importlib.import_module("litellm")
-        importlib.import_module("litellm.main")  # most of it: without this the first call would wait for it
-        aiohttp_transport: Any = importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport")
-        http_handler: Any = importlib.import_module("litellm.llms.custom_httpx.http_handler")
+    find = importlib.import_module
+    patch.hush(http.CURRENT)
+    inside = http.CURRENT.set(http.Exchange(_nothing_leaves, lambda _: False))
+    try:
+        # It prints advice at import; the program's own output goes on.
+        with _environment(_WHILE_IMPORTED), mute_this_thread():
+            litellm: Any = importlib.import_module("litellm")
+            find("litellm.main")  # most of it: without this the first call would wait for it
+            with contextlib.suppress(ImportError, AttributeError):
+                # It reads them when they are first wanted, and would fetch them then.
+                find("litellm.anthropic_beta_headers_manager")._load_beta_headers_config()
+        patch.check(find, _version("litellm") or "")
+    finally:
+        http.CURRENT.reset(inside)
 
-    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-        # It writes warnings, with pieces of requests in them, to the host's terminal.
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    # Its models warn on their way out of pydantic whenever a provider sends more than they foresaw.
-    warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
-    warnings.filterwarnings("ignore", message=".*using the `ReadOnly` qualifier", category=UserWarning)
-    litellm.suppress_debug_info = True
-    litellm.set_verbose = False
-    litellm.telemetry = False
-    litellm.turn_off_message_logging = True
-    litellm.num_retries = 0
-    litellm.drop_params = False
-    litellm.modify_params = False
-    litellm.disable_aiohttp_transport = False
-    litellm.disable_hf_tokenizer_download = True
-    litellm.disable_add_transform_inline_image_block = True
-    litellm.user_url_validation = True
+    import httpx
 
-    from . import _litellm_http as http
-
-    http.hook_async(aiohttp_transport.LiteLLMAiohttpTransport)
-    http.hook_blocking(http_handler.HTTPHandler)
-    _mend(litellm, http)
+    http.hook_async(find("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport)
+    http.hook_async(httpx.AsyncHTTPTransport)  # a client of the host's own, or LiteLLM without aiohttp
+    http.hook_blocking(find("litellm.llms.custom_httpx.http_handler").HTTPHandler)
+    patch.apply(litellm, find, http.CURRENT)
     # OpenSSL has come in by now, with an exit hook of its own that frees what our streams use: ours has to
     # run first.
     engine_exit_hook()
     return litellm
 
 
-def _mend(litellm: Any, http: Any) -> None:
-    """Where LiteLLM's defaults cost a call of ours something: only within such calls, or harmless outside."""
-    utils: Any = importlib.import_module("litellm.utils")
-    url_utils: Any = importlib.import_module("litellm.litellm_core_utils.url_utils")
-    image_handling: Any = importlib.import_module(
-        "litellm.litellm_core_utils.prompt_templates.image_handling"
-    )
-
-    native_streaming = utils.supports_native_streaming
-
-    def supports_native_streaming(model: str, custom_llm_provider: str | None = None) -> bool:
-        # LiteLLM says no for a responses model that its catalogue lacks, and then makes up a stream.
-        if native_streaming(model, custom_llm_provider):
-            return True
-        try:
-            litellm.get_model_info(model=model, custom_llm_provider=custom_llm_provider)
-        except Exception:
-            return True
-        return False
-
-    utils.supports_native_streaming = supports_native_streaming
-
-    # Callbacks are off for our calls: one that raises, blocks or floods could hold up all others, and a
-    # background task for each call would only cost time and memory. Nor is it worked out what to tell them.
-    logging_class: Any = importlib.import_module("litellm.litellm_core_utils.litellm_logging").Logging
-    for holder, names in (
-        (logging_class, ("pre_call", "post_call", "success_handler", "failure_handler")),
-        (logging_class, ("async_success_handler", "async_failure_handler", "dispatch_success_handlers")),
-        (utils, ("_dispatch_success_logging", "update_response_metadata", "async_pre_call_deployment_hook")),
-        (utils, ("async_post_call_success_deployment_hook", "async_post_call_failure_deployment_hook")),
-    ):
-        for name in names:
-            setattr(holder, name, _not_for_us(getattr(holder, name), http.CURRENT))
-
-    for module, name in (("litellm.main", "completion"), ("litellm.responses.main", "responses")):
-        place: Any = importlib.import_module(module)
-        setattr(place, name, _kept(getattr(place, name), http.CURRENT))
-
-    blocked = url_utils._is_blocked_ip
-
-    def is_blocked_ip(address: str) -> bool:
-        exchange = http.CURRENT.get()
-        return blocked(address) and not (exchange is not None and exchange.private_images)
-
-    url_utils._is_blocked_ip = is_blocked_ip
-    url_utils.socket = _Resolver(http.CURRENT)
-    # A picture that one call may fetch from a private address must not be served to another that may not.
-    image_handling.in_memory_cache = _NoCache()
-
-
-def _not_for_us(function: Any, current: Any) -> Any:
-    """``function``, doing nothing within a call of ours; one that may change the response hands it back."""
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def later(*args: Any, **kwargs: Any) -> Any:
-            return await function(*args, **kwargs) if current.get() is None else kwargs.get("response")
-
-        return later
-
-    @functools.wraps(function)
-    def now(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs) if current.get() is None else None
-
-    return now
-
-
-def _kept(function: Any, current: Any) -> Any:
-    """``function``, whose coroutine the exchange keeps.
-
-    LiteLLM prepares a call on a thread, which hands a coroutine back. Nobody awaits that of a cancelled call:
-    it is closed with its exchange, for Python warns of it otherwise.
-    """
-
-    @functools.wraps(function)
-    def prepare(*args: Any, **kwargs: Any) -> Any:
-        result = function(*args, **kwargs)
-        exchange = current.get()
-        if exchange is not None and inspect.iscoroutine(result):
-            exchange.keep(result)
-        return result
-
-    return prepare
-
-
-class _Resolver:
-    """In place of ``socket`` in LiteLLM's check of image addresses: names that the call has resolved already.
-
-    LiteLLM resolves on the loop's thread, where a slow name server would hold up every other call.
-    """
-
-    def __init__(self, current: Any) -> None:
-        self._current = current
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(socket, name)
-
-    def getaddrinfo(self, host: str, port: int, **options: Any) -> Any:
-        exchange = self._current.get()
-        known = exchange.resolved.get((host, port)) if exchange is not None else None
-        return known or socket.getaddrinfo(host, port, **options)
-
-
-class _NoCache:
-    """In place of LiteLLM's cache of fetched pictures."""
-
-    def get_cache(self, *_: Any, **__: Any) -> None:
-        return None
-
-    def set_cache(self, *_: Any, **__: Any) -> None:
-        return None
+def _nothing_leaves(_request: Any) -> Any:
+    raise UnsupportedError("nothing is fetched here")
 
 
 async def _ready() -> Any:
@@ -254,6 +138,7 @@ async def aclose() -> None:
 async def chat(doc: dict[str, Any], sink: Sink) -> None:
     """Op ``chat``: contract events, then ``finish``; raises one of our errors."""
     litellm = await _ready()
+    patch.hush(http.CURRENT)
     await Call(litellm, doc, sink, _shared_session()).run()
 
 
@@ -359,9 +244,13 @@ async def count_tokens(doc: dict[str, Any], sink: Sink) -> None:
             use_default_image_token_count=True,  # a picture is not fetched only to be counted
         )
 
-    _result(
-        sink, {"input_tokens": await asyncio.get_running_loop().run_in_executor(None, count), "exact": False}
-    )
+    patch.hush(http.CURRENT)
+    token = http.CURRENT.set(http.Exchange(_nothing_leaves, lambda _: False))
+    try:
+        counted = await asyncio.to_thread(count)  # which takes the context along
+    finally:
+        http.CURRENT.reset(token)
+    _result(sink, {"input_tokens": counted, "exact": False})
 
 
 async def doctor(_doc: dict[str, Any], sink: Sink) -> None:

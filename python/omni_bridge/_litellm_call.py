@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib.metadata
 import json
 import re
 import secrets
@@ -15,7 +16,7 @@ import socket
 from typing import Any, Protocol
 
 from . import _litellm_http as http
-from ._endpoints import PLACEHOLDER, Guard, current_environment, refusal
+from ._endpoints import PLACEHOLDER, Guard, current_environment, family, refusal
 from ._litellm_errors import build, by_class, chain, classify
 from ._litellm_errors import request_id as header_request_id
 from ._translate import (
@@ -30,7 +31,14 @@ from ._translate import (
 from ._translate_chunks import ChunkDecoder
 from ._translate_mend import Mender
 from ._translate_parts import Decoder, WireError, as_dict, is_list, is_object, objects
-from .errors import AuthenticationError, NotFoundError, OmniError, PermissionDeniedError, UnsupportedError
+from .errors import (
+    AuthenticationError,
+    EngineUnavailableError,
+    NotFoundError,
+    OmniError,
+    PermissionDeniedError,
+    UnsupportedError,
+)
 from .service_rules import forbidden_in
 
 CLOSE_SECONDS = 2.0
@@ -42,6 +50,8 @@ NO_LIMIT_SECONDS = 6000.0
 
 # Their bodies are signed before we see them: what LiteLLM wrote has to stay.
 SIGNED = frozenset({"bedrock", "bedrock_converse", "sagemaker", "sagemaker_chat", "sagemaker_nova", "oci"})
+IN_PROCESS = frozenset({"vllm", "petals"})
+"""Providers whose models LiteLLM runs itself, in this process."""
 _TOKEN_PATHS = ("/token", "/oauth", "/oauth2/v2.0/token", "/identity/token", "/copilot_internal/v2/token")
 
 
@@ -68,15 +78,20 @@ class Call:
         self.stream = bool(doc.get("stream"))
         self.sink = sink
         self.model: str = self.request["model"]
-        self.provider = self._provider()
-        self.mender = Mender(self.request, self.provider, secrets.token_hex(8))
         self.exchange = http.Exchange(self._before, self._wants)
+        inside = http.CURRENT.set(self.exchange)
+        try:
+            self.provider = self._provider()
+        finally:
+            http.CURRENT.reset(inside)
+        self.mender = Mender(self.request, self.provider, secrets.token_hex(8))
         self.exchange.private_images = bool(self.config.get("allow_private_images"))
         self.exchange.session = session
         timeout = self.request.get("timeout")
         if is_object(timeout) and timeout.get("connect"):
             self.exchange.connect = float(timeout["connect"])
         self._guard: Guard | None = None
+        self._images: set[tuple[str, int]] = set()
         self._driven: Any = None
         self.rehearse = False
 
@@ -109,9 +124,40 @@ class Call:
             http.CURRENT.reset(token)
             await self._close()
 
+    def _check_key(self) -> None:
+        """Refuse a call whose key could go astray before LiteLLM sees it; the hook would see it leave."""
+        if not http.in_place():
+            raise self._unwatched()
+        base = self.request.get("api_base")
+        if base and self._guarded().misses_key(base) and not self._is_default(base):
+            host = base.partition("://")[2] or base
+            raise AuthenticationError(
+                refusal(self.provider, re.split(r"[/?#]", host)[0].rpartition("@")[2], "a header"),
+                provider=self.provider,
+                model=self.model,
+            )
+
+    def _unseen(self, problem: BaseException) -> bool:
+        return not self.exchange.asked and not self._local() and http.left_unseen(problem)
+
+    def _local(self) -> bool:
+        """Whether LiteLLM asks this provider without the network, or a provider of the host's own making."""
+        own = getattr(self.litellm, "custom_provider_map", None) or ()
+        return self.provider in IN_PROCESS or any(one.get("provider") == self.provider for one in own)
+
+    def _unwatched(self) -> OmniError:
+        return EngineUnavailableError(
+            f"LiteLLM {importlib.metadata.version('litellm')} asks {self.provider} past the hook "
+            f"that keeps keys where they belong: install the version that omni_bridge asks for",
+            provider=self.provider,
+            model=self.model,
+        )
+
     async def _ask(self) -> None:
+        self._check_key()
         kwargs = self._kwargs()
         addresses = remote_images(self.request)
+        self._images = addresses
         if addresses:
             await self._resolve(addresses)
         result: Any = None
@@ -119,6 +165,8 @@ class Call:
             try:
                 result = await self._send(kwargs)
             except Exception as problem:
+                if self.exchange.failure is not None or self._unseen(problem):
+                    raise  # we stopped it ourselves: it must not leave by another way
                 if not self.exchange.asked and self.mender.insist(str(problem), kwargs):
                     # LiteLLM knows better than the caller what the model takes: the provider shall decide.
                     result = await self._send({**kwargs, "drop_params": True})
@@ -195,10 +243,16 @@ class Call:
         if self.rehearse:
             raise UnsupportedError("a rehearsal: nothing leaves")
         url = str(request.url)
-        if self._guard is None:
-            self._guard = Guard(self.provider, self.request, self.config, current_environment())
-        guard = self._guard
+        guard = self._guarded()
         if not guard.trusted(url):
+            if self.config.get("allow_endpoints") is False and not self._may_ask(request):
+                raise PermissionDeniedError(
+                    f"the call would go to {request.url.host}, which is no host of {self.provider!r}, and "
+                    f"requests may not say where a call goes here: name the host in allowed_hosts, or "
+                    f"configure allow_endpoints",
+                    provider=self.provider,
+                    model=self.model,
+                )
             problem, drop = guard.verdict(url, request.headers.multi_items(), _content(request))
             if problem is not None and not self._is_default(url):
                 raise AuthenticationError(
@@ -212,15 +266,36 @@ class Call:
             return self._mended(request)
         return request
 
-    def _is_default(self, url: str) -> bool:
-        """Whether LiteLLM's catalogue names this host for the provider (new there is new here)."""
+    def _guarded(self) -> Guard:
+        if self._guard is None:
+            self._guard = Guard(self.provider, self.request, self.config, current_environment())
+        return self._guard
+
+    def _may_ask(self, request: Any) -> bool:
+        """Whether a request may go to a host that is not the provider's where calls may not choose theirs."""
+        if self._is_default(str(request.url), plain=True):
+            return True
+        # LiteLLM has an image's host looked up and asks the address with the host's name in the header.
+        host, _, port = request.headers.get("host", "").rpartition(":")
+        if not port.isdigit():
+            host, port = request.headers.get("host", ""), "443" if request.url.scheme == "https" else "80"
+        known = self._images | self.exchange.followed
+        return request.method == "GET" and (host.strip("[]").lower(), int(port)) in known
+
+    def _is_default(self, url: str, *, plain: bool = False) -> bool:
+        """Whether LiteLLM's catalogue names this host for the provider (new there is new here).
+
+        ``plain`` takes one without TLS as well: a server on this machine, to which no key may go.
+        """
         import httpx
 
         with contextlib.suppress(Exception):
-            base = self.litellm.get_llm_provider(model=f"{self.provider}/x", api_key=PLACEHOLDER)[3]
+            name = family(self.provider)
+            base = self.litellm.get_llm_provider(model=f"{name}/x", api_key=PLACEHOLDER)[3]
             if base:
                 ours, theirs = httpx.URL(url), httpx.URL(base)
-                return ours.scheme == "https" and (ours.host, ours.port) == (theirs.host, theirs.port)
+                safe = ours.scheme == "https" or (plain and ours.scheme == theirs.scheme)
+                return safe and (ours.host, ours.port) == (theirs.host, theirs.port)
         return False
 
     def _mended(self, request: Any) -> Any:
@@ -311,12 +386,14 @@ class Call:
             async for chunk in result:
                 decoder.chunk("", chunk.model_dump(exclude_none=True))
                 if not started:
+                    self._check_asked(result)
                     started = True
                     emit(self._start(decoder))
                 for event in decoder.parts.take():
                     if emit(event):
                         await drain()
         else:
+            self._check_asked(result)
             decoder.body(result.model_dump(exclude_none=True))
         decoder.end()
         if not started:
@@ -325,6 +402,12 @@ class Call:
             if emit(event):
                 await drain()
         self._finish(decoder)
+
+    def _check_asked(self, result: Any) -> None:
+        """Fail where LiteLLM has an answer to a request that we never saw."""
+        cached = as_dict(getattr(result, "_hidden_params", None)).get("cache_hit")
+        if not self.exchange.asked and not cached and not self._local():
+            raise self._unwatched()
 
     def _context(self) -> dict[str, Any]:
         names = [as_dict(tool.get("function")).get("name") for tool in objects(self.request.get("tools"))]
@@ -408,6 +491,8 @@ class Call:
         for one in (exchange.failure, *chain(problem)):
             if isinstance(one, OmniError):
                 return one
+        if self._unseen(problem):
+            return self._unwatched()
         status = exchange.status or None
         headers = exchange.headers
 

@@ -26,6 +26,7 @@ CURRENT: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar(
     "omni_bridge_exchange", default=None
 )
 
+_HOOKED: list[tuple[type[Any], str]] = []
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -50,6 +51,7 @@ class Exchange:
         self.stream: Recorded | None = None
         self.failure: BaseException | None = None
         self.redirect: str | None = None
+        self.followed: set[tuple[str, int]] = set()
         self.asked = 0
         self.answered = 0
         self.private_images = False
@@ -80,6 +82,8 @@ class Exchange:
         if response.status_code in _REDIRECTS:
             target = request.url.join(response.headers.get("location", ""))
             here = (request.url.scheme, request.url.host, request.url.port)
+            if request.method == "GET":
+                self.followed.add((target.host, target.port or (443 if target.scheme == "https" else 80)))
             if request.method != "GET" and (
                 (target.scheme, target.host, target.port) != here or response.status_code < 307
             ):
@@ -138,6 +142,7 @@ class Exchange:
 
 def hook_async(transport: type[Any]) -> None:
     """Wrap ``handle_async_request`` of a transport class, once."""
+    _HOOKED.append((transport, "handle_async_request"))
     original = transport.handle_async_request
     if getattr(original, "_omni_bridge", False):
         return
@@ -151,7 +156,8 @@ def hook_async(transport: type[Any]) -> None:
             # What httpx calls the pool is for aiohttp all of connecting: names, TCP and TLS. Our pool has no
             # limit that one could wait for.
             request.extensions["timeout"]["pool"] = exchange.connect
-        if exchange.session is not None and self.client is not exchange.session:
+        shares = exchange.session is not None and hasattr(self, "client")  # httpx's own transport has none
+        if shares and self.client is not exchange.session:
             # One pool of connections for all of LiteLLM's clients: it makes a client per provider, key and
             # address.
             self.client = exchange.session
@@ -165,6 +171,7 @@ def hook_async(transport: type[Any]) -> None:
 
 def hook_blocking(handler: type[Any]) -> None:
     """Guard the blocking clients that a LiteLLM handler class makes: the same rule, nothing recorded."""
+    _HOOKED.append((handler, "create_client"))
     original = handler.create_client
     if getattr(original, "_omni_bridge", False):
         return
@@ -189,3 +196,25 @@ def hook_blocking(handler: type[Any]) -> None:
 
     create_client._omni_bridge = True  # type: ignore[attr-defined]
     handler.create_client = create_client
+
+
+def in_place() -> bool:
+    """Whether all hooks are still where they were put."""
+    return all(getattr(getattr(owner, name), "_omni_bridge", False) for owner, name in _HOOKED)
+
+
+def left_unseen(problem: BaseException) -> bool:
+    """Whether an exception shows that something was sent: a provider's answer, or a failed connection."""
+    import openai
+
+    sent = (httpx.HTTPStatusError, httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError)
+    seen: set[int] = set()
+    one: BaseException | None = problem
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        # LiteLLM's own classes derive from openai's, and it raises them before anything is sent.
+        from_openai = isinstance(one, openai.APIError) and type(one).__module__.startswith("openai")
+        if isinstance(one, sent) or from_openai:
+            return True
+        one = one.__cause__ or one.__context__
+    return False

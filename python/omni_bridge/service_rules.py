@@ -44,7 +44,13 @@ ENDPOINT_OPTION: Final = re.compile(
     r"|secret(_access_key)?|(auth|access|bearer)_token|credentials?(_path)?)",
     re.IGNORECASE,
 )
-CARRIERS: Final = (*ENDPOINT_FIELDS, "fallbacks", "provider_options")
+# Deeper down only what cannot be a field of the provider's own, such as a property of a schema.
+NESTED_OPTION: Final = re.compile(
+    r"litellm_.*|(default_|extra_)headers|http_client|custom_llm_provider|(.*_)?(api_key|api_base|base_url)",
+    re.IGNORECASE,
+)
+NOT_OPTIONS: Final = frozenset({"metadata", "properties"})
+CARRIERS: Final = (*ENDPOINT_FIELDS, "fallbacks", "provider_options", "extra", "://", "\\/")
 
 
 def is_loopback(host: str) -> bool:
@@ -198,8 +204,9 @@ def check_length(length: int, limit: int) -> None:
 def forbidden_fields(body: bytes) -> list[str]:
     """The paths in a request that say where it goes or with which credential, in the order of their names.
 
-    Looked at are ``api_base``, ``api_key`` and ``headers`` at the top and inside ``fallbacks``, and whatever
-    looks like an endpoint or a credential among a provider's ``provider_options``.
+    Looked at are ``api_base``, ``api_key`` and ``headers`` at the top and inside ``fallbacks``, whatever
+    looks like an endpoint or a credential among a provider's ``provider_options``, and a ``model`` that is an
+    address.
 
     Raises:
         InvalidRequestError: the body is not a JSON object.
@@ -231,18 +238,42 @@ def _forbidden(request: dict[str, Any], path: str) -> Iterator[str]:
     for name in ENDPOINT_FIELDS:
         if request.get(name) is not None:
             yield path + name
+    if _is_address(request.get("model")):
+        yield f"{path}model"
     options = request.get("provider_options")
     if isinstance(options, dict):
         for provider, fields in cast("dict[str, Any]", options).items():
-            if isinstance(fields, dict):
-                for name in cast("dict[str, Any]", fields):
-                    if ENDPOINT_OPTION.fullmatch(name):
-                        yield f"{path}provider_options.{provider}.{name}"
+            yield from _among_options(fields, f"{path}provider_options.{provider}")
+    yield from _among_options(request.get("extra"), f"{path}extra")
     fallbacks = request.get("fallbacks")
     if isinstance(fallbacks, list):
         for number, fallback in enumerate(cast("list[Any]", fallbacks)):
             if isinstance(fallback, dict):
                 yield from _forbidden(cast("dict[str, Any]", fallback), f"{path}fallbacks[{number}].")
+            elif _is_address(fallback):
+                yield f"{path}fallbacks[{number}]"
+
+
+def _is_address(model: object) -> bool:
+    """Whether a model id is one of those that LiteLLM takes for the address to call."""
+    return isinstance(model, str) and "://" in model
+
+
+def _among_options(options: object, path: str) -> Iterator[str]:
+    # By a list of what is left, not by calling itself: how deep it goes is the sender's choice.
+    left: list[tuple[object, str, bool]] = [(options, path, True)]
+    while left:
+        value, at, top = left.pop()
+        if isinstance(value, list):
+            items = cast("list[object]", value)
+            left.extend((item, f"{at}[{number}]", False) for number, item in enumerate(items))
+        elif isinstance(value, dict):
+            rule = ENDPOINT_OPTION if top else NESTED_OPTION
+            for name, field in cast("dict[str, object]", value).items():
+                if rule.fullmatch(name):
+                    yield f"{at}.{name}"
+                elif name not in NOT_OPTIONS:
+                    left.append((field, f"{at}.{name}", False))
 
 
 def _is_ours(host: str, bound: str, allowed: Collection[str]) -> bool:
