@@ -407,6 +407,34 @@ def test_calls_above_the_limit_are_told_to_come_back():
     assert served.door.cancelled.wait(LONG)
 
 
+@pytest.mark.parametrize("path", ["/chat", "/chat/stream", "/echo"])
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
+def test_bodies_share_one_budget_until_their_calls_end(path: str, announced: bool):
+    filled = json.dumps({"model": "hang", "messages": "x" * 800}).encode()
+    with Served(max_bodies=1000, echo=True) as served:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=LONG) as first:
+            head = f"POST /chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(filled)}\r\n\r\n"
+            first.sendall(head.encode())  # its room is taken before its body has come
+            until(lambda: served.running == 1)
+            second = b"x" * 200
+            if announced:
+                answer = served.ask(path, second)
+            else:
+                chunked = b"c8\r\n" + second + b"\r\n0\r\n\r\n"
+                answer = served.ask(path, chunked, headers={"transfer-encoding": "chunked"})
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert answer.headers["connection"] == "close"
+            error = error_of(answer)
+            assert (error["code"], error["retryable"]) == ("overloaded", True)
+            assert "--max-bodies" in error["message"]
+            assert served.ask("/chat", {"model": "small"}).status == 200
+            first.sendall(filled)
+            assert served.door.began.wait(LONG)
+            assert served.ask(path, second).status == 503, "the call holds its request until it ends"
+        served.idle()
+        assert served.ask("/chat", {"model": "x" * 900}).status == 200, "all room has been given back"
+
+
 # --- clients that leave
 
 

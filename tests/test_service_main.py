@@ -26,3 +26,17 @@ def test_the_python_commands_explain_themselves(command: str, capsys: pytest.Cap
         __main__.main([command, "--help"])
     assert stopped.value.code == 0
     assert f"usage: omni {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--max-body", "--max-bodies", "--grace"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "1e300"])
+def test_numbers_that_cannot_be_end_in_one_line(option: str, value: str, capsys: pytest.CaptureFixture[str]):
+    assert __main__.main(["serve", f"{option}={value}"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"omni serve: {option}: give ")
+    assert said.count("\n") == 1
+
+
+def test_a_body_that_would_never_be_taken_is_not_allowed(capsys: pytest.CaptureFixture[str]):
+    assert __main__.main(["serve", "--max-body", "512"]) == 2
+    assert "--max-bodies" in capsys.readouterr().err

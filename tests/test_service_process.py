@@ -408,6 +408,7 @@ def test_what_cannot_be_is_said_with_the_option(tmp_path):
             (["--token-file", str(tmp_path / "empty")], "its first line is empty"),
             (["--max-body", "0"], "--max-body"),
             (["--grace", "-1"], "--grace"),
+            (["--max-calls", "0"], "--max-calls"),
             (["--port", "70000"], "--port"),
         ):
             done = serve(*options)

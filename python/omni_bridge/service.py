@@ -46,11 +46,11 @@ from .errors import (
 from .service_calls import Calls, ClientLeftError, EventStream, while_client_stays
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from .service_calls import Door
+    from .service_calls import Door, Running
 
 __all__ = ["Settings", "create_app"]
 
@@ -72,6 +72,7 @@ class Settings:
         allow_endpoints: whether requests may say where a call goes and with which key.
         allow_private_images: whether images are fetched from private addresses.
         max_body: bytes of the largest body.
+        max_bodies: bytes that the requests of all running calls may take together.
         max_calls: how many calls may run at once.
         grace: seconds that running calls get when the server stops.
         quiet: seconds without an event after which a stream gets a comment.
@@ -86,6 +87,7 @@ class Settings:
     allow_endpoints: bool = False
     allow_private_images: bool = False
     max_body: int = 32 * 1024 * 1024
+    max_bodies: int = 256 * 1024 * 1024
     max_calls: int = 1000
     grace: float = 30.0
     quiet: float = 15.0
@@ -131,23 +133,17 @@ class _Service:
 
     def __init__(self, settings: Settings, door: Door) -> None:
         self.settings, self.door = settings, door
-        self.calls = Calls(settings.max_calls)
+        self.calls = Calls(settings.max_calls, settings.max_bodies)
 
     async def chat(self, request: Request) -> Response:
         """One call, answered when it is done."""
-        running = self.calls.begin()
-        try:
-            asked = self._accepted(await self._body(request))
-            reply = await while_client_stays(request.receive, self.door.chat(asked), running)
-        finally:
-            running.end()
-        return _json(reply)
+        return await self._answer(request, lambda body: self.door.chat(self._accepted(body)))
 
     async def chat_stream(self, request: Request) -> Response:
         """One call, its events as they come."""
         running = self.calls.begin()
         try:
-            asked = self._accepted(await self._body(request))
+            asked = self._accepted(await self._body(request, running))
             return EventStream(self.door.stream(asked), running, self.settings.quiet)
         except BaseException:
             running.end()  # otherwise the answer ends it
@@ -155,7 +151,7 @@ class _Service:
 
     async def models(self, request: Request) -> Response:
         """What is known of models."""
-        return await self._short(request, self.door.models())
+        return await self._answer(request, lambda _: self.door.models())
 
     async def health(self) -> Response:
         """That the server is up, and what it speaks."""
@@ -169,18 +165,14 @@ class _Service:
 
     async def echo(self, request: Request) -> Response:
         """A document to the engine and back, for benchmarks."""
-        body = await self._body(request)
-        return await self._short(request, self.door.echo(body))
+        return await self._answer(request, self.door.echo)
 
-    async def _short(self, request: Request, work: Coroutine[Any, Any, str]) -> Response:
-        """A call to the engine that counts as one, and ends as one when the client leaves."""
+    async def _answer(self, request: Request, work: Callable[[bytes], Coroutine[Any, Any, str]]) -> Response:
+        """What `work` makes of the body; counts as a call from before it is read, and ends when the client leaves."""
+        running = self.calls.begin()
         try:
-            running = self.calls.begin()
-        except OmniError:
-            work.close()
-            raise
-        try:
-            return _json(await while_client_stays(request.receive, work, running))
+            body = await self._body(request, running)
+            return _json(await while_client_stays(request.receive, work(body), running))
         finally:
             running.end()
 
@@ -195,15 +187,17 @@ class _Service:
             )
         return asked
 
-    async def _body(self, request: Request) -> bytes:
-        """The whole body, within the bounds of size and time."""
+    async def _body(self, request: Request, running: Running) -> bytes:
+        """The whole body, within the bounds of size and time; its room is taken before it is read."""
         limit = self.settings.max_body
         try:
-            rules.check_length(int(request.headers.get("content-length", "0")), limit)
+            announced = int(request.headers.get("content-length", "0"))
         except ValueError:
             raise InvalidRequestError("the Content-Length header is not a number") from None
+        rules.check_length(announced, limit)
+        running.hold(announced)
         try:
-            return await asyncio.wait_for(_read(request, limit), self.settings.body_timeout)
+            return await asyncio.wait_for(_read(request, limit, running), self.settings.body_timeout)
         except asyncio.TimeoutError:  # another class than TimeoutError in Python 3.10
             raise RequestTimeoutError(
                 f"the body did not come within {self.settings.body_timeout:g} s"
@@ -212,12 +206,13 @@ class _Service:
             raise ClientLeftError from None
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, limit: int, running: Running) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
         rules.check_length(size, limit)
+        running.hold(size)
         parts.append(part)
     return b"".join(parts)
 
@@ -280,7 +275,7 @@ def error_response(error: OmniError, status: int | None = None) -> Response:
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(0, math.ceil(error.retry_after)))
-    if isinstance(error, rules.BodyTooLargeError):
+    if isinstance(error, (rules.BodyTooLargeError, rules.BodiesFullError)):
         headers["connection"] = "close"  # the rest of the body is not read
     if isinstance(error, AuthenticationError) and error.provider is None:
         headers["www-authenticate"] = "Bearer"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from starlette.responses import Response
 
 from .errors import CancelledError
-from .service_rules import check_room
+from .service_rules import check_bytes, check_room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -78,10 +78,12 @@ class Calls:
 
     Args:
         limit: how many may run at once.
+        most_bytes: how many bytes the requests of all of them may hold.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, most_bytes: int) -> None:
+        self._limit, self._most_bytes = limit, most_bytes
+        self._bytes = 0
         self._running: set[Running] = set()
 
     @property
@@ -96,6 +98,11 @@ class Calls:
         self._running.add(call)
         return call
 
+    def hold(self, size: int) -> None:
+        """Count `size` bytes more as held; `BodiesFullError` when there is no room for them."""
+        check_bytes(self._bytes, size, self._most_bytes)
+        self._bytes += size
+
     def cancel_all(self) -> None:
         """Ask every running call to stop; each tells its client so."""
         for call in list(self._running):
@@ -104,6 +111,8 @@ class Calls:
     def ended(self, call: Running) -> None:
         """A call is over; ending it twice is harmless."""
         self._running.discard(call)
+        self._bytes -= call.held
+        call.held = 0
 
 
 class Running:
@@ -113,6 +122,14 @@ class Running:
         self._calls = calls
         self._canceller: Callable[[], object] | None = None
         self.cancelled = False
+        self.held = 0
+        """Bytes that its request takes, or is about to."""
+
+    def hold(self, size: int) -> None:
+        """Take room for a request of `size` bytes in all, until `end`; `BodiesFullError` when there is none."""
+        if size > self.held:
+            self._calls.hold(size - self.held)
+            self.held = size
 
     def on_cancel(self, canceller: Callable[[], object]) -> None:
         """What stops this call; called at once if it is to stop already."""

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 __all__ = [
+    "BodiesFullError",
     "BodyTooLargeError",
     "check_bind",
+    "check_bytes",
     "check_host",
     "check_length",
     "check_origin",
@@ -181,6 +183,26 @@ def check_room(running: int, limit: int) -> None:
     if running >= limit:
         raise OverloadedError(
             f"{limit} calls are running, which is the limit; try again soon, or raise it with --max-calls",
+            retry_after=1.0,
+        )
+
+
+class BodiesFullError(OverloadedError):
+    """There is no room for another body: ``overloaded``; this one is not read."""
+
+
+def check_bytes(held: int, more: int, limit: int) -> None:
+    """Refuse a body when, with it, the requests of all running calls would hold more than the limit (bytes).
+
+    Raises:
+        BodiesFullError: with ``retry_after``; the same call may succeed soon.
+
+    >>> check_bytes(90, 10, 100)
+    """
+    if held + more > limit:
+        raise BodiesFullError(
+            f"the requests of the running calls fill {limit:,} bytes, which is the limit; try again soon, or raise "
+            "it with --max-bodies",
             retry_after=1.0,
         )
 

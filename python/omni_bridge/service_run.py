@@ -32,6 +32,8 @@ __all__ = ["main"]
 TOKEN_NAME = "OMNI_SERVE_TOKEN"  # noqa: S105  # the variable's name, not a token
 LATE = 5.0  # seconds beyond the grace time in which cancelled calls tell their clients so
 MEGABYTE = 1024 * 1024
+LEAST_MB, MOST_MB = 0.001, 1_000_000
+MOST_GRACE = 86_400  # seconds; a day
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,6 +51,13 @@ def parser() -> argparse.ArgumentParser:
     add("--allow-endpoints", action="store_true", help="let requests set api_base, api_key and headers")
     add("--allow-private-images", action="store_true", help="fetch images from private addresses too")
     add("--max-body", type=float, default=32, metavar="MB", help="largest body (default: 32)")
+    add(
+        "--max-bodies",
+        type=float,
+        default=256,
+        metavar="MB",
+        help="requests of all running calls together (default: 256)",
+    )
     add("--max-calls", type=int, default=1000, metavar="N", help="calls at once (default: 1000)")
     add(
         "--grace",
@@ -81,13 +90,20 @@ def settings_of(options: argparse.Namespace, environment: dict[str, str]) -> Set
             raise InvalidRequestError(f"--token-file {options.token_file}: {error}") from None
         if not token:
             raise InvalidRequestError(f"--token-file {options.token_file}: its first line is empty")
-    for name in ("max_body", "max_calls"):
-        if getattr(options, name) <= 0:
-            raise InvalidRequestError(f"--{name.replace('_', '-')}: give a number above 0")
+    for name in ("max_body", "max_bodies"):
+        # Also of nan no comparison holds.
+        if not LEAST_MB <= getattr(options, name) <= MOST_MB:
+            raise InvalidRequestError(
+                f"--{name.replace('_', '-')}: give megabytes, a number from {LEAST_MB} to {MOST_MB:,}"
+            )
+    if options.max_body > options.max_bodies:
+        raise InvalidRequestError("--max-body: above --max-bodies, so that such a body would never be taken")
+    if options.max_calls <= 0:
+        raise InvalidRequestError("--max-calls: give a number above 0")
     if not 0 <= options.port <= 65535:
         raise InvalidRequestError("--port: give a number from 0 to 65535")
-    if options.grace < 0:
-        raise InvalidRequestError("--grace: give seconds, 0 or more")
+    if not 0 <= options.grace <= MOST_GRACE:
+        raise InvalidRequestError(f"--grace: give seconds, a number from 0 to {MOST_GRACE:,}")
     return Settings(
         host=options.host,
         port=options.port,
@@ -96,6 +112,7 @@ def settings_of(options: argparse.Namespace, environment: dict[str, str]) -> Set
         allow_endpoints=options.allow_endpoints,
         allow_private_images=options.allow_private_images,
         max_body=int(options.max_body * MEGABYTE),
+        max_bodies=int(options.max_bodies * MEGABYTE),
         max_calls=options.max_calls,
         grace=options.grace,
         echo=options.echo,
