@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from omni_bridge._endpoints import CREDENTIAL_NAME
+
+# Where a provider is, which of its accounts is asked, and the proxies before it.
+PLACE = re.compile(
+    r"_(API_BASE|BASE_URL|API_URL|ENDPOINT|ENDPOINT_URL|API_VERSION|HOST|PROJECT|LOCATION|PROFILE|REGION|REGION_NAME)$"
+    r"|^(AWS|AZURE|VERTEX|VERTEXAI|GOOGLE|GCLOUD|LITELLM|OLLAMA|DATABRICKS|WATSONX)_"
+    r"|^(HTTPS?|ALL|NO)_PROXY$",
+    re.IGNORECASE,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,7 +74,14 @@ def need():
 
 @pytest.fixture(autouse=True)
 def no_keys(monkeypatch: pytest.MonkeyPatch):
-    """No test may reach a real provider by a key that happens to be in the environment."""
+    """No test reaches a real provider, or ends otherwise, by what a developer's environment holds."""
     for name in list(os.environ):
-        if name.endswith(("_API_KEY", "_API_TOKEN")) or name in {"OPENAI_API_BASE", "OPENAI_BASE_URL"}:
+        if of_a_provider(name):
             monkeypatch.delenv(name)
+
+
+def of_a_provider(name: str) -> bool:
+    """Whether an environment variable may say with which credential, or where, a provider is asked."""
+    if name.startswith(("OMNI_", "PYTEST", "CARGO", "SSH_")):
+        return False  # ours and the tools'; a test that means one of these sets it
+    return bool(CREDENTIAL_NAME.search(name) or PLACE.search(name))

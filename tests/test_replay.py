@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omni_bridge.testing import Interaction
 
-from tests.replay import reading
+from tests.replay import reading, rebuild
 from tests.replay.cases import Case, cases, wire_folder
 from tests.replay.run import compare, run
 
@@ -102,6 +102,24 @@ def test_the_comparison_sees_every_difference():
 def test_an_answer_where_an_error_was_due_is_a_difference():
     assert compare(case_of('{"error": {"message": "no"}}'), REPLY, None)
     assert compare(case_of('{"choices": null}'), REPLY, None)
+
+
+def test_a_gemini_text_stands_for_a_content_its_parts_or_one_of_them():
+    texts = {"systemInstruction": "s", "contents": ["a", {"role": "model", "parts": "b"}, {"parts": ["c"]}]}
+    request = rebuild.request_of("gemini", "generateContent", "/models/m:generateContent", json.dumps(texts))
+    told = [(one["role"], one["content"]) for one in request["messages"]]
+    assert told == [
+        ("system", "s"),
+        ("user", [{"type": "text", "text": "a"}]),
+        ("assistant", [{"type": "text", "text": "b"}]),
+        ("user", [{"type": "text", "text": "c"}]),
+    ]
+
+
+def test_gemini_tools_may_be_one_and_in_snake_case():
+    wire = {"contents": "a", "tools": {"function_declarations": [{"name": "f"}]}}
+    request = rebuild.request_of("gemini", "generateContent", "/models/m:generateContent", json.dumps(wire))
+    assert [tool["function"]["name"] for tool in request["tools"]] == ["f"]
 
 
 def test_the_plain_reading_of_each_wire():

@@ -15,5 +15,10 @@ command -v "$python" >/dev/null 2>&1 || missing "no $python on the path: install
     missing "$python has no venv module: install it (Debian: apt-get install python3-venv)"
 "$python" -c 'import sys, sysconfig; sys.exit(not sysconfig.get_config_var("Py_ENABLE_SHARED"))' ||
     missing "$python was built without a shared library, so no Rust or C program can embed it: name another with PYTHON= (pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared)"
-command -v cargo >/dev/null 2>&1 || missing "no cargo on the path: install a Rust toolchain (1.88 or newer)"
+wanted=$(sed -nE 's/^rust-version *= *"([0-9.]+)"$/\1/p' "$(dirname "$0")/../Cargo.toml")
+command -v cargo >/dev/null 2>&1 || missing "no cargo on the path: install a Rust toolchain ($wanted or newer)"
+cargo=$(cargo --version 2>&1 | sed -nE 's/^cargo ([0-9]+\.[0-9]+\.[0-9]+).*/\1/p')
+[ -n "$cargo" ] || missing "cargo is on the path but does not run: see what 'cargo --version' says (rustup: rustup default stable)"
+[ "$(printf '%s\n' "$wanted" "$cargo" | sort -V | head -n 1)" = "$wanted" ] ||
+    missing "cargo $cargo is too old: omni_bridge needs $wanted or newer (rustup: rustup update stable)"
 command -v cc >/dev/null 2>&1 || missing "no C compiler on the path: install one (Debian: apt-get install gcc libc6-dev)"

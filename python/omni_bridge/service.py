@@ -168,7 +168,7 @@ class _Service:
         return await self._answer(request, self.door.echo)
 
     async def _answer(self, request: Request, work: Callable[[bytes], Coroutine[Any, Any, str]]) -> Response:
-        """What `work` makes of the body; counts as a call from before it is read, and ends when the client leaves."""
+        """What `work` makes of the body: a call from before it is read until the client leaves or has it."""
         running = self.calls.begin()
         try:
             body = await self._body(request, running)

@@ -126,7 +126,7 @@ class Running:
         """Bytes that its request takes, or is about to."""
 
     def hold(self, size: int) -> None:
-        """Take room for a request of `size` bytes in all, until `end`; `BodiesFullError` when there is none."""
+        """Take room for `size` bytes in all, until `end`; `BodiesFullError` when there is none."""
         if size > self.held:
             self._calls.hold(size - self.held)
             self.held = size

@@ -201,8 +201,8 @@ def check_bytes(held: int, more: int, limit: int) -> None:
     """
     if held + more > limit:
         raise BodiesFullError(
-            f"the requests of the running calls fill {limit:,} bytes, which is the limit; try again soon, or raise "
-            "it with --max-bodies",
+            f"the requests of the running calls fill {limit:,} bytes, which is the limit; try again soon, or "
+            "raise it with --max-bodies",
             retry_after=1.0,
         )
 

@@ -240,16 +240,17 @@ def _anthropic_assistant(content: list[Json]) -> Json:
 
 def gemini(wire: Json, provider: str) -> Json:  # noqa: C901, PLR0912, PLR0915 - one field after the other
     out: list[Json] = []
-    system = wire.get("systemInstruction") or {}
-    text = "".join(part.get("text", "") for part in system.get("parts") or [])
+    system = _gemini_content(wire.get("systemInstruction") or {})
+    text = "".join(part.get("text", "") for part in system["parts"])
     if text:
         out.append({"role": "system", "content": text})
     waiting: list[str] = []
     number = 0
-    for content in wire["contents"]:
+    contents = wire["contents"]
+    for content in map(_gemini_content, contents if isinstance(contents, list) else [contents]):
         parts: list[Json] = []
         calls: list[Json] = []
-        for part in content.get("parts") or []:
+        for part in content["parts"]:
             signature = {"signature": part["thoughtSignature"]} if part.get("thoughtSignature") else {}
             if "functionCall" in part:
                 call = part["functionCall"]
@@ -294,8 +295,9 @@ def gemini(wire: Json, provider: str) -> Json:  # noqa: C901, PLR0912, PLR0915 -
         raise ValueError("the recorded request has no contents")
     request: Json = {"messages": out}
     tools = []
-    for tool in wire.get("tools") or []:
-        declared = tool.get("functionDeclarations")
+    given_tools = wire.get("tools") or []
+    for tool in given_tools if isinstance(given_tools, list) else [given_tools]:
+        declared = tool.get("functionDeclarations") or tool.get("function_declarations")
         for one in declared or []:
             schema = (
                 one.get("parameters")
@@ -304,7 +306,8 @@ def gemini(wire: Json, provider: str) -> Json:  # noqa: C901, PLR0912, PLR0915 -
             )
             function = {"name": one["name"], "description": one.get("description", ""), "parameters": schema}
             tools.append({"type": "function", "function": function})
-        rest = {key: value for key, value in tool.items() if key != "functionDeclarations"}
+        declarations = ("functionDeclarations", "function_declarations")
+        rest = {key: value for key, value in tool.items() if key not in declarations}
         if rest:
             tools.append({"type": "provider", "provider": "gemini", "data": rest})
     if tools:
@@ -317,6 +320,16 @@ def gemini(wire: Json, provider: str) -> Json:  # noqa: C901, PLR0912, PLR0915 -
     if options:
         request["provider_options"] = {"gemini": options}
     return request
+
+
+def _gemini_content(content: str | Json) -> Json:
+    """A content in its long form: the wire also takes a text for it, its parts or one of them."""
+    if isinstance(content, str):
+        content = {"parts": content}
+    parts = content.get("parts") or []
+    if not isinstance(parts, list):
+        parts = [parts]
+    return {**content, "parts": [{"text": part} if isinstance(part, str) else part for part in parts]}
 
 
 def responses(wire: Json, provider: str) -> Json:
