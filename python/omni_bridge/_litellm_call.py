@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from . import _litellm_http as http
 from ._endpoints import PLACEHOLDER, Guard, current_environment, family, refusal
-from ._litellm_errors import build, by_class, chain, classify
+from ._litellm_errors import build, by_class, chain, classify, lacks_key
 from ._litellm_errors import request_id as header_request_id
 from ._translate import (
     Answer,
@@ -52,6 +52,8 @@ NO_LIMIT_SECONDS = 6000.0
 SIGNED = frozenset({"bedrock", "bedrock_converse", "sagemaker", "sagemaker_chat", "sagemaker_nova", "oci"})
 IN_PROCESS = frozenset({"vllm", "petals"})
 """Providers whose models LiteLLM runs itself, in this process."""
+_NO_RETRIES = frozenset({"gradient_ai", "huggingface", "bytez"})
+"""Providers that fail on ``max_retries``, warn of it or put it into the body; they never retry."""
 _TOKEN_PATHS = ("/token", "/oauth", "/oauth2/v2.0/token", "/identity/token", "/copilot_internal/v2/token")
 
 
@@ -197,8 +199,9 @@ class Call:
         if self.provider == "aiohttp_openai":
             # The same protocol by a client of its own that the transport's guard does not see.
             kwargs["model"] = "openai/" + self.model.partition("/")[2]
-        kwargs["num_retries"] = 0
-        kwargs["max_retries"] = 0
+        if self.provider not in _NO_RETRIES:
+            kwargs["num_retries"] = 0
+            kwargs["max_retries"] = 0
         timeout = self.request.get("timeout")
         if is_object(timeout):
             timeout = timeout.get("total")
@@ -550,6 +553,8 @@ class Call:
             inner = by_class(one)
             if inner in ("timeout", "connection"):
                 code = inner
+        if not exchange.asked and any(lacks_key(one) for one in chain(problem)):
+            return "authentication"
         if not exchange.asked and code in ("overloaded", "provider", "connection", "internal"):
             return "invalid_request"  # LiteLLM could not even write the request
         if code in ("overloaded", "provider") and not exchange.answered:

@@ -323,6 +323,22 @@ def build(
     )
 
 
+_NO_KEY = re.compile(
+    r"missing credentials|missing [\w .]{0,40}(api[ _-]?key|api token)|no key is set|"
+    r"api[_ ]?key (client option )?must be set|no api[ _-]?key|"
+    r"(api[ _-]?key|credentials?) (not found|is required)",
+    re.IGNORECASE,
+)
+
+
+def lacks_key(problem: BaseException) -> bool:
+    """Whether LiteLLM or a client that it uses says that it was given no key, in whatever class."""
+    try:
+        return _NO_KEY.search(str(problem)[: 20 * MAX_MESSAGE]) is not None
+    except Exception:  # some of LiteLLM's classes cannot print themselves when an attribute is missing
+        return False
+
+
 def by_class(problem: BaseException) -> str | None:
     """The code of the nearest ancestor of the exception's class that the table knows."""
     for kind in type(problem).__mro__:

@@ -111,6 +111,10 @@ def apply(litellm: Any, find: Callable[[str], Any], current: Any) -> None:
     for module, name in (("litellm.main", "completion"), ("litellm.responses.main", "responses")):
         _swap(place(module), name, lambda original: _kept(original, current))
 
+    # LiteLLM drops max_retries = 0 for some providers, and OpenAI's client then asks three times.
+    sdk = getattr(place("openai._models"), "FinalRequestOptions", None)
+    _swap(sdk, "get_max_retries", _answer(current, value=0))
+
     urls = place("litellm.litellm_core_utils.url_utils")
     _swap(urls, "_is_blocked_ip", lambda original: _blocked(original, current))
     if hasattr(urls, "socket") and not isinstance(urls.socket, _Resolver):
@@ -165,7 +169,7 @@ def _lay_over(module: Any, values: dict[str, Any], current: Any) -> None:
     module.__class__ = type("LiteLLM", (type(module),), {**members, "_omni_bridge": True})
 
 
-def _answer(current: Any, *, value: bool) -> Callable[[Any], Any]:
+def _answer(current: Any, *, value: Any) -> Callable[[Any], Any]:
     def make(original: Any) -> Any:
         @functools.wraps(original)
         def answer(*args: Any, **kwargs: Any) -> Any:

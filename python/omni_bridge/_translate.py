@@ -9,7 +9,6 @@ received;
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -88,16 +87,61 @@ _OTHER_PROTOCOLS = frozenset(
         "fal_ai",
     }
 )
-_CONTROL = re.compile(
-    r"(api_|base_|aws_|azure_|vertex_|litellm_|mock_|extra_|ssl_|hf_|custom_llm|client|shared_session|"
-    r"timeout|"
-    r"num_retries|max_retries|headers|model|messages|stream|acompletion|fallbacks|cach|metadata|proxy|"
-    r"logger|verbose|"
-    r"drop_|additional_drop|organization|deployment|region|input_cost|output_cost|callbacks|success|"
-    r"failure|prompt_id|"
-    r"guardrail|no-log)"
+_SIGNED_FIELDS = frozenset(
+    {
+        # Bedrock: of its converse and invoke bodies, and of the models' own
+        "additionalModelRequestFields",
+        "additionalModelResponseFieldPaths",
+        "anthropic_beta",
+        "context_management",
+        "guardrailConfig",
+        "inferenceConfig",
+        "output_config",
+        "performanceConfig",
+        "promptVariables",
+        "reasoningConfig",
+        "reasoning_config",
+        "requestMetadata",
+        "thinking",
+        "topK",
+        "top_k",
+        # SageMaker: parameters of its text generation servers
+        "best_of",
+        "decoder_input_details",
+        "details",
+        "do_sample",
+        "max_new_tokens",
+        "repetition_penalty",
+        "return_full_text",
+        "truncate",
+        "typical_p",
+        "watermark",
+        # OCI
+        "isEcho",
+        "logProbs",
+        "numGenerations",
+        "safetyMode",
+        "verbosity",
+    }
 )
-"""Names that steer LiteLLM itself: they are no fields of any provider's body."""
+"""What a body that LiteLLM signs may get from ``provider_options``: they go as arguments, among which
+any other name could steer LiteLLM itself (headers, hosts, tools that it runs)."""
+_USERS = frozenset(
+    {
+        "openai",
+        "azure",
+        "azure_ai",
+        "custom_openai",
+        "aiohttp_openai",
+        "openrouter",
+        "hosted_vllm",
+        "groq",
+        "together_ai",
+        "fireworks_ai",
+        "litellm_proxy",
+    }
+)
+"""Who takes ``user`` for any model; LiteLLM knows that of models in its list alone."""
 _USUAL = frozenset({"temperature", "top_p", "max_tokens", "stop"})
 _HINTS = frozenset(
     {"user", "seed", "service_tier", "parallel_tool_calls", "frequency_penalty", "presence_penalty"}
@@ -150,9 +194,14 @@ def request_kwargs(
             kwargs[key] = request[key]
     _settle_unusual(kwargs, [key for key in asked if key in kwargs and key not in _USUAL], mender, supported)
     if not markers:  # a signed body: LiteLLM puts unknown arguments into it itself
-        kwargs.update(
-            {key: v for key, v in mender.options.items() if key not in kwargs and not _CONTROL.match(key)}
-        )
+        foreign = sorted(key for key in mender.options if key not in _SIGNED_FIELDS)
+        if foreign:
+            raise UnsupportedError(
+                f"provider_options.{provider}: {', '.join(foreign)[:200]} cannot be put into a body that "
+                f"LiteLLM signs; it takes {', '.join(sorted(_SIGNED_FIELDS))}",
+                provider=provider,
+            )
+        kwargs.update({key: value for key, value in mender.options.items() if key not in kwargs})
     return kwargs
 
 
@@ -169,7 +218,9 @@ def _settle_unusual(
     for key in unusual:
         if key in known:
             continue
-        if key in _HINTS:
+        if key == "user" and mender.provider in _USERS:
+            kwargs.setdefault("allowed_openai_params", []).append(key)
+        elif key in _HINTS:
             kwargs.pop(key)
         elif mender.speaks_chat:
             # LiteLLM's list is short of models that it does not know: the provider shall decide.
