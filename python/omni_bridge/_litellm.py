@@ -8,7 +8,9 @@ the bytes that it received where we know the wire, so that nothing is lost, and 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import gc
 import importlib
 import importlib.metadata
 import os
@@ -97,6 +99,8 @@ def _load() -> Any:
     http.hook_async(httpx.AsyncHTTPTransport)  # a client of the host's own, or LiteLLM without aiohttp
     http.hook_blocking(find("litellm.llms.custom_httpx.http_handler").HTTPHandler)
     patch.apply(litellm, find, http.CURRENT)
+    # At its end the interpreter would walk all of LiteLLM several times (2 s of an exit): nothing needs that.
+    atexit.register(gc.freeze)
     # OpenSSL has come in by now, with an exit hook of its own that frees what our streams use: ours has to
     # run first.
     engine_exit_hook()
