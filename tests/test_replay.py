@@ -10,7 +10,8 @@ import pytest
 from omni_bridge.testing import Interaction
 
 from tests.replay import reading, rebuild
-from tests.replay.cases import Case, cases, wire_folder
+from tests.replay.cases import CUTS, Case, cases, wire_folder
+from tests.replay.own import own_cases
 from tests.replay.run import compare, run
 
 EXPECTED = json.loads((Path(__file__).parent / "replay" / "expected.json").read_text("utf-8"))
@@ -31,6 +32,24 @@ def test_no_number_of_the_replay_falls():
     assert report.equal >= 0.995 * report.sent
     # What is not sent is not applicable for a reason that stands in the table.
     assert all(reason for row in report.rows.values() for reason in row.reasons)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_exchanges_of_our_own_come_out_as_they_are_meant(cut: str):
+    """Held everywhere: what the answers mean is written beside them, and no recording is needed."""
+    chosen = [case for case in own_cases() if cut == "whole" or case.interaction.streamed]
+    assert len(chosen) == (40 if cut == "whole" else 20)
+    report = asyncio.run(run(chosen, cut))
+    assert report.differences == []
+    assert report.equal == report.sent == len(chosen)
+
+
+def test_the_plain_reading_agrees_with_what_our_own_exchanges_mean():
+    for case in own_cases():
+        read = reading.READERS[case.endpoint](case.interaction.body, case.interaction.streamed)
+        assert isinstance(read, reading.Answer)
+        read.reasoning = ["".join(read.reasoning)] if read.reasoning else []
+        assert read == case.want, case.name
 
 
 def test_the_committed_numbers_are_what_the_issue_asks_for():
