@@ -1,5 +1,6 @@
-"""Exchanges of our own, written by hand from the providers' documentation: they are held also where there are no
-recordings. Each answer stands here once, as what it means, and once for each wire, as what the provider sends.
+"""Exchanges of our own, written by hand from the providers' documentation: held also where no recordings are.
+
+Each answer stands here once, as what it means, and once for each wire, as what the provider sends.
 """
 
 from __future__ import annotations
@@ -162,16 +163,16 @@ def _item_events(index: int, item: Json) -> list[Json]:
         at = {**where, "summary_index": 0}
         empty = {"type": "summary_text", "text": ""}
         inner: list[Json] = [{"type": "response.reasoning_summary_part.added", **at, "part": empty}]
-        for half in halves(part["text"]):
-            inner.append({"type": "response.reasoning_summary_text.delta", **at, "delta": half})
+        kind = "response.reasoning_summary_text.delta"
+        inner += [{"type": kind, **at, "delta": half} for half in halves(part["text"])]
         inner.append({"type": "response.reasoning_summary_text.done", **at, "text": part["text"]})
         inner.append({"type": "response.reasoning_summary_part.done", **at, "part": part})
     elif item["type"] == "message":
         begun, part = {**item, "status": "in_progress", "content": []}, item["content"][0]
         at = {**where, "content_index": 0}
         inner = [{"type": "response.content_part.added", **at, "part": {**part, "text": ""}}]
-        for half in halves(part["text"]):
-            inner.append({"type": "response.output_text.delta", **at, "delta": half})
+        kind = "response.output_text.delta"
+        inner += [{"type": kind, **at, "delta": half} for half in halves(part["text"])]
         inner.append({"type": "response.output_text.done", **at, "text": part["text"]})
         inner.append({"type": "response.content_part.done", **at, "part": part})
     else:
