@@ -95,6 +95,7 @@ class Call:
         self._guard: Guard | None = None
         self._images: set[tuple[str, int]] = set()
         self._driven: Any = None
+        self._started = False
         self.rehearse = False
 
     def _provider(self) -> str:
@@ -334,45 +335,27 @@ class Call:
         if wire is None and not looks_textual(await stream.peek(), exchange.headers.get("content-type", "")):
             return False
         answer = Answer(wire, self.provider, self._context())
-        emit, drain = self.sink.emit, self.sink.drain
-        started = False
         try:
             async for chunk in stream.read_on(keep=wire is None):
                 events = answer.feed(chunk)
-                decoder = answer.decoder
-                if decoder is None:
+                if answer.decoder is None:
                     continue
-                if not started:
-                    started = True
-                    stream.settle()
-                    emit(self._start(decoder))
-                for event in events:
-                    if emit(event):
-                        await drain()
-                if decoder.last_seen:
+                stream.settle()
+                await self._hand_out(answer.decoder, events)
+                if answer.decoder.last_seen:
                     break
             events = answer.end()
         except UnknownWireError:
             return False
         except WireError:
             # What came before the failure counts: the caller gets it, and then the error.
-            before = answer.decoder.parts.take() if answer.decoder is not None else []
-            if answer.decoder is not None and before:
-                if not started:
-                    emit(self._start(answer.decoder))
-                for event in before:
-                    if emit(event):
-                        await drain()
+            if answer.decoder is not None and (before := answer.decoder.parts.take()):
+                await self._hand_out(answer.decoder, before)
             raise
-        decoder = answer.decoder
-        if decoder is None:
+        if answer.decoder is None:
             raise WireError("protocol", "the provider's answer is empty")
-        if not started:
-            emit(self._start(decoder))
-        for event in events:
-            if emit(event):
-                await drain()
-        self._finish(decoder)
+        await self._hand_out(answer.decoder, events)
+        self._finish(answer.decoder)
         if not stream.ended:
             await stream.drain(DRAIN_SECONDS)
         return True
@@ -383,34 +366,25 @@ class Call:
         if self.exchange.stream is not None:
             self.exchange.stream.forget()
         decoder = ChunkDecoder(self.provider, self._context())
-        emit, drain = self.sink.emit, self.sink.drain
-        started = False
         if hasattr(result, "__aiter__"):
             async for chunk in result:
                 decoder.chunk("", chunk.model_dump(exclude_none=True))
-                if not started:
-                    self._check_asked(result)
-                    started = True
-                    emit(self._start(decoder))
-                for event in decoder.parts.take():
-                    if emit(event):
-                        await drain()
+                await self._hand_out(decoder, decoder.parts.take())
         else:
-            self._check_asked(result)
             decoder.body(result.model_dump(exclude_none=True))
         decoder.end()
-        if not started:
-            emit(self._start(decoder))
-        for event in decoder.parts.take():
-            if emit(event):
-                await drain()
+        await self._hand_out(decoder, decoder.parts.take())
         self._finish(decoder)
 
-    def _check_asked(self, result: Any) -> None:
-        """Fail where LiteLLM has an answer to a request that we never saw."""
-        cached = as_dict(getattr(result, "_hidden_params", None)).get("cache_hit")
-        if not self.exchange.asked and not cached and not self._local():
-            raise self._unwatched()
+    async def _hand_out(self, decoder: Decoder, events: list[dict[str, Any]]) -> None:
+        """``events``, and ``start`` before the first of them."""
+        emit, drain = self.sink.emit, self.sink.drain
+        if not self._started:
+            self._started = True
+            emit(self._start(decoder))
+        for event in events:
+            if emit(event):
+                await drain()
 
     def _context(self) -> dict[str, Any]:
         names = [as_dict(tool.get("function")).get("name") for tool in objects(self.request.get("tools"))]

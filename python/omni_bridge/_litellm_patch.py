@@ -144,7 +144,8 @@ def _swap(holder: Any, name: str, make: Callable[[Any], Any], *, static: bool = 
 
 def _lay_over(module: Any, values: dict[str, Any], current: Any) -> None:
     """Attributes of a module that are ``values`` within our calls, and what they were everywhere else."""
-    if getattr(type(module), "_omni_bridge", False):
+    kind: Any = module.__class__
+    if getattr(kind, "_omni_bridge", False):
         return
 
     def seen(name: str, value: Any) -> property:
@@ -166,7 +167,7 @@ def _lay_over(module: Any, values: dict[str, Any], current: Any) -> None:
         return property(get, put, drop)
 
     members = {name: seen(name, value) for name, value in values.items()}
-    module.__class__ = type("LiteLLM", (type(module),), {**members, "_omni_bridge": True})
+    module.__class__ = type("LiteLLM", (kind,), {**members, "_omni_bridge": True})
 
 
 def _answer(current: Any, *, value: Any) -> Callable[[Any], Any]:
