@@ -13,9 +13,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from binding import CALLBACK, ENDED, TIMEOUT, CallError, Library, asking
 from omni_bridge.testing import DemoServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ANSWER = "You said: {}. (This is the offline demo provider; no model was asked.)"
 DEADLINE = 120
@@ -120,18 +124,21 @@ def beside_the_python_door() -> None:
 
 
 def on_the_loop_thread() -> None:
-    """Waiting on the engine's own thread would wait for itself: refused, first call of this library or not."""
+    """Waiting on the engine's own thread would wait for itself: refused, first call of a library or not."""
     from omni_bridge import _engine, _native
 
     async def blocking(document: dict, sink: object) -> None:
         library = Library(getattr(ctypes, document["kind"]))
         client = library.init()
-        codes: list[object] = []
-        for ask in (lambda: library.chat(client, asking("x")), lambda: library.models(client)):
+
+        def outcome(ask: Callable[[], object]) -> object:
             try:
-                codes.append(ask())
+                return ask()
             except CallError as error:
-                codes.append(error.error["code"])
+                return error.error["code"]
+
+        asked = (lambda: library.chat(client, asking("x")), lambda: library.models(client))
+        codes: list[object] = [outcome(ask) for ask in asked]
         stream = library.open(client, asking("x"))
         codes.append(library.refused_next(stream)["code"])
         # What does not wait works: the stream is started, and is read elsewhere.
