@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 
+import omni_bridge
 import pytest
 
 
@@ -24,6 +25,9 @@ import pytest
     ],
 )
 def test_docstring_examples_run(name: str):
-    result = doctest.testmod(importlib.import_module(name))
+    try:
+        result = doctest.testmod(importlib.import_module(name))
+    finally:
+        omni_bridge.configure()  # an app configures the whole process as a server; the next test is none
     assert result.attempted > 0
     assert result.failed == 0
