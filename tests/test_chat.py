@@ -58,8 +58,11 @@ def run(code: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
 
 
 WAITING = """
-        import sys, threading, omni_bridge
+        import signal, sys, threading, omni_bridge
         from omni_bridge import _api, _native
+
+        # A shell that puts the tests into the background has them ignore SIGINT.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
         def tell():
             while not _native.engine_open_calls():
