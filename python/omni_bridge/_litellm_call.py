@@ -368,13 +368,22 @@ class Call:
         decoder = ChunkDecoder(self.provider, self._context())
         if hasattr(result, "__aiter__"):
             async for chunk in result:
+                if not self._started:
+                    self._check_asked(result)
                 decoder.chunk("", chunk.model_dump(exclude_none=True))
                 await self._hand_out(decoder, decoder.parts.take())
         else:
+            self._check_asked(result)
             decoder.body(result.model_dump(exclude_none=True))
         decoder.end()
         await self._hand_out(decoder, decoder.parts.take())
         self._finish(decoder)
+
+    def _check_asked(self, result: Any) -> None:
+        """Fail where LiteLLM has an answer to a request that we never saw."""
+        cached = as_dict(getattr(result, "_hidden_params", None)).get("cache_hit")
+        if not self.exchange.asked and not cached and not self._local():
+            raise self._unwatched()
 
     async def _hand_out(self, decoder: Decoder, events: list[dict[str, Any]]) -> None:
         """``events``, and ``start`` before the first of them."""
