@@ -1,0 +1,178 @@
+//! The bytes of one answer, cut anywhere, as events. No clock and no socket.
+
+use crate::fault::Fault;
+use crate::parts::Parts;
+use crate::protocol::{Context, Decode, Protocol};
+use crate::value::not_json;
+use omni_core::{Engine, Event, Finish, SseReader};
+use std::collections::VecDeque;
+
+/// Bytes of an answer that is not streamed.
+const MAX_BODY: usize = 256 * 1024 * 1024;
+
+enum Kind {
+    /// Nothing but blanks came.
+    Unknown,
+    Sse(SseReader),
+    Json(Vec<u8>),
+}
+
+/// Decodes one answer: push bytes, take events, and at the end ask how it ended.
+///
+/// Whether it is streamed shows in its first byte, whatever was asked for and whatever its content type says: servers
+/// answer a streamed request with one JSON document, and the other way round.
+pub struct Answer {
+    decoder: Box<dyn Decode>,
+    kind: Kind,
+    parts: Parts,
+    /// What `start` says; taken when it is sent.
+    start: Option<Start>,
+    ready: VecDeque<Event>,
+}
+
+struct Start {
+    provider: String,
+    model: String,
+    request_id: Option<String>,
+}
+
+impl Answer {
+    /// The decoder of an answer of `protocol` to a request of `context`; `model` is the one asked for, `request_id`
+    /// what the answer's headers said.
+    pub fn new(protocol: Protocol, context: &Context, model: &str, request_id: Option<String>) -> Self {
+        Self {
+            decoder: protocol.decoder(context),
+            kind: Kind::Unknown,
+            parts: Parts::default(),
+            start: Some(Start {
+                provider: context.provider.clone(),
+                model: model.to_owned(),
+                request_id,
+            }),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next bytes; what they hold comes from [`event`](Self::event).
+    ///
+    /// # Errors
+    /// What is wrong with the answer. Events that came before it are still to be taken.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        if matches!(self.kind, Kind::Unknown) {
+            // Some servers drip blanks while they work.
+            bytes = bytes
+                .strip_prefix(b"\xef\xbb\xbf")
+                .unwrap_or(bytes)
+                .trim_ascii_start();
+            match bytes.first() {
+                None => return Ok(()),
+                Some(b'{' | b'[') => self.kind = Kind::Json(Vec::new()),
+                Some(b'<') => return Err(not_json(bytes)),
+                Some(_) => self.kind = Kind::Sse(SseReader::new()),
+            }
+        }
+        match &mut self.kind {
+            Kind::Unknown => Ok(()),
+            Kind::Json(body) => {
+                if body.len() + bytes.len() > MAX_BODY {
+                    return Err(Fault::protocol("the provider's answer is longer than 256 MiB"));
+                }
+                body.extend_from_slice(bytes);
+                Ok(())
+            }
+            Kind::Sse(reader) => {
+                reader.push(bytes);
+                let read = frames(reader, &mut *self.decoder, &mut self.parts);
+                self.settle_start(read.is_ok());
+                read
+            }
+        }
+    }
+
+    /// The next event that is ready.
+    pub fn event(&mut self) -> Option<Event> {
+        match self.ready.pop_front() {
+            Some(event) => Some(event),
+            // Nothing is said before `start`.
+            None if self.start.is_some() => None,
+            None => self.parts.pop(),
+        }
+    }
+
+    /// After the last byte: how the answer ended. Take the events that are still ready after it, too.
+    ///
+    /// # Errors
+    /// What is wrong with the answer, such as that it was cut off.
+    pub fn end(&mut self) -> Result<Finish, Fault> {
+        let read = self.read_rest();
+        self.settle_start(read.is_ok());
+        read?;
+        let finish = self.decoder.end(&mut self.parts);
+        self.settle_start(true);
+        finish
+    }
+
+    /// How many events of unknown types were left out.
+    pub fn ignored(&self) -> u32 {
+        self.parts.ignored
+    }
+
+    /// Whether the wire's own last event was seen.
+    pub fn is_over(&self) -> bool {
+        self.decoder.last_seen()
+    }
+
+    fn read_rest(&mut self) -> Result<(), Fault> {
+        match std::mem::replace(&mut self.kind, Kind::Unknown) {
+            Kind::Unknown => Err(Fault::protocol("the provider's answer is empty")),
+            Kind::Json(body) => self.decoder.body(&body, &mut self.parts),
+            Kind::Sse(mut reader) => {
+                if reader.is_torn() && !self.decoder.last_seen() {
+                    return Err(Fault::protocol(
+                        "the provider's stream was cut in the middle of an event",
+                    ));
+                }
+                match reader.finish()? {
+                    Some(frame) if !frame.data.trim().is_empty() => {
+                        self.decoder.frame(frame.event, frame.data, &mut self.parts)
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Sends `start` once something of the answer was read.
+    fn settle_start(&mut self, well: bool) {
+        if !well && self.decoder.meta().id.is_none() && !self.parts.any() {
+            return; // a failure before anything came is no answer
+        }
+        if let Some(start) = self.start.take() {
+            let meta = self.decoder.meta();
+            self.ready.push_back(Event::Start {
+                id: meta.id.clone(),
+                request_id: start.request_id,
+                model: meta.model.clone().unwrap_or(start.model),
+                provider: start.provider,
+                engine: Engine::Native,
+            });
+        }
+    }
+}
+
+fn frames(reader: &mut SseReader, decoder: &mut dyn Decode, parts: &mut Parts) -> Result<(), Fault> {
+    while let Some(frame) = reader.next_frame()? {
+        if !frame.data.trim_ascii().is_empty() {
+            decoder.frame(frame.event, frame.data, parts)?;
+        }
+    }
+    Ok(())
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("ignored", &self.parts.ignored)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,21 @@
+//! The native engine: protocols as pure encoders and decoders, and one driver that speaks them over HTTP.
+//!
+//! A protocol folder does no I/O and knows no vendor: what one provider does differently stands in its [`Dialect`],
+//! which is data. So the same decoder runs under tokio, under a fuzzer and over a recording.
+
+mod answer;
+mod anthropic;
+mod dialect;
+mod fault;
+mod gemini;
+mod merge;
+mod openai_chat;
+mod openai_responses;
+mod parts;
+mod protocol;
+mod value;
+
+pub use answer::Answer;
+pub use dialect::Dialect;
+pub use fault::Fault;
+pub use protocol::{Context, Encoded, Protocol, Target};

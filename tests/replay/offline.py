@@ -1,0 +1,148 @@
+"""The native protocols over the recordings, without a network: ``python -m tests.replay.offline PROTOCOL``.
+
+Every recorded answer of the protocol is decoded by `rust/providers/examples/offline.rs`, cut in several ways, and
+compared with the plain reading; every recorded request, rebuilt as a request of the contract, is encoded again and
+compared in meaning with the recorded one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from omni_bridge.errors import OmniError, error_for
+
+from . import rebuild
+from .cases import ROOT, Case, cases
+from .run import compare
+
+ENDPOINTS = {
+    "chat/completions": "openai_chat",
+    "responses": "openai_responses",
+    "messages": "anthropic",
+    "generateContent": "gemini",
+    "streamGenerateContent": "gemini",
+}
+CUTS = {"whole": 0, "byte": 1, "three": 3, "random(7)": -7}
+
+
+def build() -> str:
+    command = ["cargo", "build", "--quiet", "-p", "omni-providers", "--example", "offline", "--message-format=json"]
+    out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found = [json.loads(line) for line in out.splitlines()]
+    return next(one["executable"] for one in found if one.get("executable"))
+
+
+class Offline:
+    """The Rust side as a child process: one document a line in, one a line out."""
+
+    def __init__(self) -> None:
+        self.child = subprocess.Popen([build()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, **job: Any) -> dict[str, Any]:
+        assert self.child.stdin and self.child.stdout
+        self.child.stdin.write(json.dumps(job) + "\n")
+        self.child.stdin.flush()
+        line = self.child.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the Rust side died with {self.child.wait()}")
+        return json.loads(line)
+
+
+def applicable(protocol: str, only: str = "") -> Iterator[Case]:
+    for case in cases(only=only):
+        if ENDPOINTS.get(case.endpoint) == protocol and case.reason is None:
+            yield case
+
+
+def provider_of(case: Case) -> str:
+    model = case.request["model"]
+    return model.split("/", 1)[0] if "/" in model else rebuild.PROVIDERS.get(case.file, "openai")
+
+
+def wire_model(case: Case) -> str:
+    body = json.loads(case.interaction.request_body)
+    return body.get("model") or case.interaction.url.rsplit("/", 1)[-1].split(":")[0]
+
+
+def answer_of(result: dict[str, Any]) -> tuple[dict[str, Any] | None, OmniError | None]:
+    if "reply" in result:
+        return result["reply"], None
+    if "said" in result:
+        return None, error_for("provider")(json.dumps(result["said"])[:200])
+    return None, error_for("protocol")(result["protocol"])
+
+
+def differences(want: Any, got: Any, path: str = "") -> Iterator[str]:
+    """Where two JSON values differ: paths with what was wanted and what came."""
+    if isinstance(want, dict) and isinstance(got, dict):
+        for key in {**want, **got}:
+            yield from differences(want.get(key), got.get(key), f"{path}.{key}")
+    elif isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
+        for at, (one, other) in enumerate(zip(want, got, strict=True)):
+            yield from differences(one, other, f"{path}[{at}]")
+    elif want != got:
+        yield f"{path}: wanted {json.dumps(want)[:160]} got {json.dumps(got)[:160]}"
+
+
+def meaning(protocol: str) -> Callable[[dict[str, Any], Case], dict[str, Any]]:
+    """What makes two bodies of this protocol equal in meaning: `tests/replay/meaning_<protocol>.py`."""
+    try:
+        return importlib.import_module(f".meaning_{protocol}", __package__).normalise
+    except ModuleNotFoundError:
+        return lambda body, case: body
+
+
+def main() -> int:
+    parse = argparse.ArgumentParser()
+    parse.add_argument("protocol", choices=sorted(set(ENDPOINTS.values())))
+    parse.add_argument("--only", default="", help="files of the corpus whose path holds this")
+    parse.add_argument("--what", choices=("answers", "requests", "both"), default="both")
+    parse.add_argument("--show", type=int, default=20)
+    asked = parse.parse_args()
+    rust, normalise = Offline(), meaning(asked.protocol)
+    answers: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
+    shown: list[str] = []
+    kinds: Counter[str] = Counter()
+    for case in applicable(asked.protocol, asked.only):
+        provider, model = provider_of(case), wire_model(case)
+        if asked.what != "requests" and case.interaction.status == 200:
+            for cut, size in CUTS.items():
+                result = rust(
+                    op="decode", protocol=asked.protocol, provider=provider, model=model,
+                    body=case.interaction.body, cut=size,
+                )  # fmt: skip
+                different = compare(case, *answer_of(result))
+                answers["different" if different else "equal"] += 1
+                for name, text in different:
+                    kinds[f"answer {name}"] += 1
+                    shown.append(f"answer {case.name} [{cut}] {name}: {text}")
+        if asked.what != "answers":
+            result = rust(
+                op="encode", protocol=asked.protocol, provider=provider, model=model,
+                stream=case.interaction.streamed, request=case.request,
+            )  # fmt: skip
+            if "body" not in result:
+                found = [str(result)[:300]]
+            else:
+                recorded = json.loads(case.interaction.request_body)
+                found = list(differences(normalise(recorded, case), normalise(result["body"], case)))
+            requests["different" if found else "equal"] += 1
+            for text in found[:3]:
+                kinds[f"request {text.split(':')[0]}"] += 1
+                shown.append(f"request {case.name} {text}")
+    print("\n".join(shown[: asked.show]))
+    print("answers", dict(answers), "requests", dict(requests))
+    print(kinds.most_common(20))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
