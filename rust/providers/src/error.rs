@@ -31,16 +31,20 @@ pub(crate) fn of_status(case: &Case<'_>, body: &[u8]) -> Error {
     let code = code.unwrap_or(Code::Provider);
     if (300..400).contains(&status) {
         let message = format!(
-            "{} answered with a redirect (HTTP {status}) to another host, which is not followed: give the right api_base",
+            "{} answered with a redirect (HTTP {status}) that is not followed: a key would go with it. If that is \
+             where the call belongs, set api_base to it.",
             case.provider
         );
-        return build(case, Code::Protocol, &message);
+        let error = build(case, Code::Connection, &message);
+        return Error {
+            retryable: false,
+            ..error
+        };
     }
     let message = if said.is_empty() {
-        format!(
-            "{} answered with HTTP status {status} and no message",
-            case.provider
-        )
+        let html = body.trim_ascii_start().first() == Some(&b'<');
+        let what = if html { " and HTML" } else { "" };
+        format!("{} answered with HTTP {status}{what}", case.provider)
     } else {
         said
     };
@@ -50,7 +54,13 @@ pub(crate) fn of_status(case: &Case<'_>, body: &[u8]) -> Error {
 /// The error of an answer that is not what its status promised.
 pub(crate) fn of_fault(case: &Case<'_>, fault: Fault) -> Error {
     match fault {
-        Fault::Protocol(message) => build(case, Code::Protocol, &message),
+        Fault::Protocol(message) => {
+            let message = match case.head {
+                Some(head) => format!("{message} (HTTP {})", head.status),
+                None => message,
+            };
+            build(case, Code::Protocol, &message)
+        }
         Fault::Said(body) => {
             let (code, said) = classify(None, &body);
             let message = if said.is_empty() {
@@ -58,7 +68,14 @@ pub(crate) fn of_fault(case: &Case<'_>, fault: Fault) -> Error {
             } else {
                 &said
             };
-            build(case, code.unwrap_or(Code::Provider), message)
+            let mut error = build(case, code.unwrap_or(Code::Provider), message);
+            // The HTTP status was one of success; what the error calls its code may be a status.
+            error.status = body
+                .get("code")
+                .and_then(Value::as_u64)
+                .and_then(|code| u16::try_from(code).ok())
+                .filter(|code| (400..600).contains(code));
+            error
         }
     }
 }
