@@ -4,12 +4,13 @@
 use crate::cancel::Cancel;
 use crate::client::Shared;
 use crate::limits::{self, Limits};
+use crate::native::Route;
 use crate::retry::{self, Budget};
 use crate::{fallback, timer::Timer};
 use futures_core::Stream;
 use omni_core::{
-    Attempt, BoxFuture, ChatEngine, ChatStream, Code, EngineChoice, Error, Event, Fold, ModelId, Reply,
-    Request, Result, RetryPolicy, Step, Steps, Timeout, Timeouts,
+    Attempt, BoxFuture, ChatEngine, ChatStream, Code, Engine, Error, Event, Fold, ModelId, Reply, Request,
+    Result, RetryPolicy, Step, Steps, Timeout, Timeouts,
 };
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,6 +87,10 @@ pub(crate) struct Call {
     cancelled_at: Option<Instant>,
     began: Instant,
     try_began: Instant,
+    /// Who makes the running try.
+    engine: Option<Engine>,
+    /// Why the native engine leaves the running try to the other one.
+    declined: Option<String>,
     events_since_clock: u32,
     timer: Timer,
 }
@@ -115,6 +120,8 @@ impl Call {
             cancelled_at: None,
             began: now,
             try_began: now,
+            engine: None,
+            declined: None,
             events_since_clock: 0,
             timer: Timer::default(),
         };
@@ -197,11 +204,6 @@ impl Call {
     /// Checks the request before anything is sent, and takes out what is the client's own business.
     fn prepare(&mut self) -> Result<()> {
         self.request.check()?;
-        if self.request.engine == Some(EngineChoice::Native) {
-            let message =
-                "engine: there is no native engine in this version; leave it out, or ask for \"litellm\"";
-            return Err(Error::new(Code::Unsupported, message));
-        }
         let fallbacks = self
             .request
             .fallbacks
@@ -239,14 +241,30 @@ impl Call {
     fn ask(&mut self) {
         self.try_began = Instant::now();
         self.waiting_since = None;
-        match self.client.source.ready() {
-            Some(engine) => self.begin(&*engine),
-            None => self.stage = Stage::Connecting(self.client.source.connect()),
+        self.declined = None;
+        let connect = self.limits.connect;
+        match self.client.route(&self.request, self.streamed, connect) {
+            Route::Native(steps) => {
+                self.engine = Some(Engine::Native);
+                self.call(steps);
+            }
+            Route::Bridge(declined) => {
+                self.declined = declined;
+                match self.client.source.ready() {
+                    Some(engine) => self.begin(&*engine),
+                    None => self.stage = Stage::Connecting(self.client.source.connect()),
+                }
+            }
+            Route::Refused(error) => self.call(Steps::failed(error)),
         }
     }
 
     fn begin(&mut self, engine: &dyn ChatEngine) {
-        let steps = engine.call(&self.request, self.streamed);
+        self.engine = Some(engine.name());
+        self.call(engine.call(&self.request, self.streamed));
+    }
+
+    fn call(&mut self, steps: Steps) {
         self.cancel.watch(steps.canceller());
         self.stage = Stage::Calling(steps);
     }
@@ -301,7 +319,7 @@ impl Call {
 
     /// A try failed: rests before the next one, goes on with a fallback (and tells so), or ends.
     fn settle(&mut self, error: Error) -> Option<Event> {
-        let error = error.for_model(&self.request.model);
+        let error = self.with_reason(error).for_model(&self.request.model);
         self.stop_try();
         if self.answered || error.code == Code::Cancelled {
             return Some(self.end_failed(error));
@@ -337,6 +355,19 @@ impl Call {
         };
         self.fold.push(&event);
         Some(event)
+    }
+
+    /// What failed for want of the other engine says why the native one did not take the call.
+    fn with_reason(&self, mut error: Error) -> Error {
+        if let Some(why) = &self.declined
+            && matches!(error.code, Code::EngineUnavailable | Code::NotFound)
+        {
+            error.message = format!(
+                "{}; the native engine did not take this call: {why}",
+                error.message
+            );
+        }
+        error
     }
 
     /// Asks for what `fallback` makes of the first request. Each changes the first one, not the one before it.
@@ -461,7 +492,7 @@ impl Call {
     fn record(&mut self, error: Option<Error>) {
         self.attempts.push(Attempt {
             model: self.request.model.clone(),
-            engine: self.client.source.ready().map(|engine| engine.name()),
+            engine: self.engine,
             error,
             duration_ms: u64::try_from(self.try_began.elapsed().as_millis()).ok(),
         });

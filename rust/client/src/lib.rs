@@ -19,6 +19,7 @@ mod cancel;
 mod client;
 mod fallback;
 mod limits;
+mod native;
 mod retry;
 mod source;
 pub mod testing;
