@@ -15,8 +15,8 @@ Json = dict[str, Any]
 def normalise(body: Json, case: Case) -> Json:
     out = {key: value for key, value in body.items() if value is not None}
     # The wire's default is an answer in one piece.
-    # Where the provider refused a request, the recording does not show whether the answer was to be streamed, so the
-    # harness asks for one in one piece.
+    # Where the provider refused a request, the recording does not show whether the answer was to be
+    # streamed, so the harness asks for one in one piece.
     if out.get("stream") is False or (case.interaction.status >= 400 and not case.interaction.streamed):
         out.pop("stream", None)
     # `rebuild.anthropic` gives a request without a bound 1024: recorded calls of `count_tokens` have none.
@@ -43,16 +43,18 @@ def normalise(body: Json, case: Case) -> Json:
 
 
 def _schema(schema: Any) -> Any:
-    """The arguments of a tool are an object whatever its schema says: the wire refuses a schema that does not say it,
-    so the encoder says it. `true` is the schema that allows everything."""
+    """The arguments of a tool are an object whatever its schema says: the wire refuses a schema that does not
+    say it, so the encoder says it. `true` is the schema that allows everything.
+    """
     if schema is True:
         schema = {}
     return {"type": "object", "properties": {}, **schema} if isinstance(schema, dict) else schema
 
 
 def _turns(messages: list[Json]) -> list[Json]:
-    """Messages of one role that follow each other are one turn, as the provider's documentation says; it wants the
-    results of tools at its start."""
+    """Messages of one role that follow each other are one turn, as the provider's documentation says; it
+    wants the results of tools at its start.
+    """
     turns: list[Json] = []
     for message in messages:
         blocks = _blocks(message["content"])
@@ -74,10 +76,10 @@ def _blocks(content: Any) -> list[Json]:
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
     out = []
-    for block in content:
-        if block["type"] == "text" and not block["text"].strip():
+    for given in content:
+        if given["type"] == "text" and not given["text"].strip():
             continue
-        block = dict(block)
+        block = dict(given)
         _without_none(block)
         if block["type"] == "tool_result":
             block["content"] = _blocks(block.get("content") or "")

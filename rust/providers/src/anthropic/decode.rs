@@ -497,3 +497,6 @@ impl Decode for Decoder {
         self.last_seen
     }
 }
+
+#[cfg(test)]
+mod tests;
