@@ -302,3 +302,6 @@ fn is_opaque(user: &str) -> bool {
     let number = |c: char| c.is_ascii_digit() || c.is_whitespace() || "()-+".contains(c);
     !user.is_empty() && !user.contains('@') && !(user.chars().count() >= 7 && user.chars().all(number))
 }
+
+#[cfg(test)]
+mod tests;

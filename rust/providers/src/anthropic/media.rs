@@ -76,7 +76,10 @@ pub(super) fn block(part: &Part) -> Result<Option<Block<'_>>, &'static str> {
     if media_type.starts_with("image/") {
         return Ok(Some(media("image", Source::Base64 { media_type, data }, None)));
     }
-    Err("the provider takes images and PDF; send other files by their id, or their text")
+    if let Some(text) = media_type.starts_with("text/").then(|| decoded(data)).flatten() {
+        return Ok(Some(media("document", Source::Text(text), holder.name)));
+    }
+    Err("the provider takes images, PDF and text; send other files by their id, or their text")
 }
 
 /// The type that the caller names, or that the name of the file shows.
@@ -93,4 +96,30 @@ fn known<'a>(holder: &Holder<'a>, otherwise: &'a str) -> &'a str {
 
 fn media<'a>(kind: &'static str, source: Source<'a>, title: Option<&'a str>) -> Block<'a> {
     Block::new(Body::Media { kind, source, title })
+}
+
+/// The text that stands in base64; `None` if it is none.
+fn decoded(base64: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(base64.len() / 4 * 3);
+    let (mut held, mut bits) = (0_u32, 0_u32);
+    for byte in base64
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=')
+    {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        held = (held << 6 | u32::from(value)) & 0xFFFF;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push(u8::try_from(held >> bits & 0xFF).ok()?);
+        }
+    }
+    String::from_utf8(out).ok()
 }

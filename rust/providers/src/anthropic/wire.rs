@@ -57,12 +57,15 @@ pub(super) enum Said<'a> {
     Blocks(Vec<Block<'a>>),
 }
 
-#[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
-    Base64 { media_type: &'a str, data: &'a str },
+    Base64 {
+        media_type: &'a str,
+        data: &'a str,
+    },
     Url(&'a str),
     File(&'a str),
-    Text(&'a str),
+    /// Plain text.
+    Text(String),
 }
 
 /// The arguments of a call as the object that the wire wants.
