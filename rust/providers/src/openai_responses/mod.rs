@@ -1,8 +1,13 @@
-//! The openai_responses protocol.
+//! The OpenAI responses protocol: `POST …/responses`.
+//!
+//! Source: recorded traffic, and <https://platform.openai.com/docs/api-reference/responses>.
 
 mod decode;
 mod dialect;
 mod encode;
+mod items;
+mod usage;
+mod wire;
 
 pub(crate) use decode::Decoder;
 pub use dialect::Dialect;
