@@ -297,14 +297,7 @@ impl Decoder {
     }
 
     /// A whole piece of a message.
-    fn content(
-        &mut self,
-        item: &mut Item,
-        index: u64,
-        number: u64,
-        mut part: Object,
-        parts: &mut Parts,
-    ) {
+    fn content(&mut self, item: &mut Item, index: u64, number: u64, mut part: Object, parts: &mut Parts) {
         let key = Piece::Content(number);
         let piece = item.pieces.entry(key).or_default();
         match text(part.get("type")) {

@@ -86,11 +86,7 @@ pub(crate) fn thoughts(item: &Object) -> impl Iterator<Item = (Piece, &str)> {
 pub(crate) fn start_call(item: &Object, parts: &mut Parts) -> u32 {
     let id = some_text(item.get("call_id")).or_else(|| some_text(item.get("id")));
     let custom = text(item.get("type")) == "custom_tool_call";
-    parts.call_start(
-        id.unwrap_or_default(),
-        text(item.get("name")).to_owned(),
-        custom,
-    )
+    parts.call_start(id.unwrap_or_default(), text(item.get("name")).to_owned(), custom)
 }
 
 /// Ends the call of a whole item, with what was not streamed of it.
@@ -114,7 +110,11 @@ pub(crate) fn whole_call(state: &mut Item, item: &Object, provider: &str, parts:
 pub(crate) fn ran_on_server(kind: &str) -> bool {
     matches!(
         kind,
-        "web_search_call" | "file_search_call" | "code_interpreter_call" | "image_generation_call" | "mcp_call"
+        "web_search_call"
+            | "file_search_call"
+            | "code_interpreter_call"
+            | "image_generation_call"
+            | "mcp_call"
     )
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Source: recorded traffic, and <https://platform.openai.com/docs/api-reference/responses>.
 
+mod content;
 mod decode;
 mod dialect;
 mod encode;
+mod input;
 mod items;
 mod usage;
 mod wire;
