@@ -17,6 +17,7 @@ mod builder;
 mod call;
 mod cancel;
 mod client;
+pub mod credentials;
 mod fallback;
 mod limits;
 mod native;
