@@ -62,10 +62,14 @@ impl Storm {
     }
 
     /// A try of `provider` succeeded: the first one, or a retry.
-    pub(crate) fn succeeded(&self, provider: &str, retry: bool, now: Instant) {
-        if self.known.load(Ordering::Acquire) == 0 {
-            return;
+    pub(crate) fn succeeded(&self, provider: &str, retry: bool) {
+        // The usual case costs no look at the clock and no lock.
+        if self.known.load(Ordering::Acquire) > 0 {
+            self.refund(provider, retry, Instant::now());
         }
+    }
+
+    fn refund(&self, provider: &str, retry: bool, now: Instant) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(bucket) = buckets.get_mut(provider) else {
             return;
@@ -105,10 +109,10 @@ mod tests {
         let (storm, now) = (Storm::default(), Instant::now());
         drain(&storm, "a", now);
         for _ in 0..5 {
-            storm.succeeded("a", false, now);
+            storm.refund("a", false, now);
         }
         assert_eq!(drain(&storm, "a", now), 1);
-        storm.succeeded("a", true, now);
+        storm.refund("a", true, now);
         assert_eq!(drain(&storm, "a", now), 1);
     }
 
@@ -131,7 +135,7 @@ mod tests {
         }
         assert!(storm.buckets.lock().unwrap().len() <= REMEMBERED + 1);
         storm.take("x", now);
-        storm.succeeded("x", true, now);
+        storm.refund("x", true, now);
         assert!(!storm.buckets.lock().unwrap().contains_key("x"));
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Trace {
     span: Span,
     content: bool,
     answered: bool,
+    ended: bool,
 }
 
 impl Trace {
@@ -106,6 +107,7 @@ impl Trace {
             span,
             content,
             answered: false,
+            ended: false,
         }))
     }
 
@@ -123,7 +125,8 @@ impl Trace {
     }
 
     /// The call is over.
-    pub(crate) fn end(&self, reply: &Reply, error: Option<&Error>) {
+    pub(crate) fn end(mut self, reply: &Reply, error: Option<&Error>) {
+        self.ended = true;
         let span = &self.span;
         if let Some(error) = error {
             span.record("error.type", error.code.name());
@@ -176,6 +179,15 @@ impl Trace {
     }
 }
 
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Dropping a stream is how a caller cancels.
+            self.span.record("error.type", "cancelled");
+        }
+    }
+}
+
 /// A try failed and the same model is tried again.
 pub(crate) fn retry(model: &str, error: &Error, rest: Duration) {
     tracing::warn!(
@@ -206,11 +218,11 @@ pub(crate) fn fallback(from: &str, to: &str, error: &Error, mid_stream: bool) {
 }
 
 /// A try must wait for its turn.
-pub(crate) fn queued(provider: &str) {
+pub(crate) fn queued(model: &str) {
     tracing::debug!(
         target: target!(),
         {
-            gen_ai.provider.name = provider_name(provider),
+            gen_ai.request.model = ModelId::parse(model).model,
         },
         "a try waits: the provider's limits are reached"
     );

@@ -384,11 +384,8 @@ impl Request {
                 above("timeout.total", each.total)?;
             }
         }
-        match self.retry {
-            Some(Retry::Policy(policy)) => {
-                seconds("retry.max_wait", policy.max_wait, "from 0", |value| value < 0.0)?;
-            }
-            _ => {}
+        if let Some(Retry::Policy(policy)) = self.retry {
+            seconds("retry.max_wait", policy.max_wait, "from 0", |value| value < 0.0)?;
         }
         self.budget.map_or(Ok(()), |budget| budget.check())
     }
