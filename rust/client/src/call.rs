@@ -9,13 +9,14 @@ use crate::cancel::Cancel;
 use crate::client::Shared;
 use crate::gate::{Entry, Gate, Pass, Place};
 use crate::limits::{self, Limits};
+use crate::native::Route;
 use crate::retry::{self, Tries};
 use crate::trace::{self, Trace};
 use crate::{fallback, timer::Timer};
 use futures_core::Stream;
 use omni_core::{
-    Attempt, BoxFuture, ChatEngine, ChatStream, Code, Engine, EngineChoice, Error, Event, Fold, ModelId,
-    Request, Result, RetryPolicy, Step, Steps, Timeout, Timeouts,
+    Attempt, BoxFuture, ChatEngine, ChatStream, Code, Engine, Error, Event, Fold, ModelId, Request, Result,
+    RetryPolicy, Step, Steps, Timeout, Timeouts,
 };
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -104,8 +105,6 @@ pub(crate) struct Call {
     cancel: Arc<Cancel>,
     fold: Fold,
     attempts: Vec<Attempt>,
-    /// The engine of the running try.
-    engine: Option<Engine>,
     /// An event of an answer has been handed out: no other try can take its place.
     answered: bool,
     /// The engine is being waited for since then. Time in which the caller does not read is not counted as silence.
@@ -113,6 +112,10 @@ pub(crate) struct Call {
     cancelled_at: Option<Instant>,
     began: Instant,
     try_began: Instant,
+    /// Who makes the running try.
+    engine: Option<Engine>,
+    /// Why the native engine leaves the running try to the other one.
+    declined: Option<String>,
     events_since_clock: u32,
     timer: Timer,
 }
@@ -142,12 +145,13 @@ impl Call {
             cancel,
             fold: Fold::new(),
             attempts: Vec::new(),
-            engine: None,
             answered: false,
             waiting_since: None,
             cancelled_at: None,
             began: now,
             try_began: now,
+            engine: None,
+            declined: None,
             events_since_clock: 0,
             timer: Timer::default(),
         };
@@ -273,11 +277,6 @@ impl Call {
     /// Checks the request before anything is sent, and takes out what is the client's own business.
     fn prepare(&mut self) -> Result<()> {
         self.request.check()?;
-        if self.request.engine == Some(EngineChoice::Native) {
-            let message =
-                "engine: there is no native engine in this version; leave it out, or ask for \"litellm\"";
-            return Err(Error::new(Code::Unsupported, message));
-        }
         self.spending.budgets.call = self.request.budget.take();
         if let Some(mid_stream) = self.request.fallback_mid_stream.take() {
             self.fallback_mid_stream = mid_stream;
@@ -338,17 +337,30 @@ impl Call {
     fn start(&mut self) {
         self.try_began = Instant::now();
         self.waiting_since = None;
-        match self.client.source.ready() {
-            Some(engine) => self.begin(&*engine),
-            None => self.stage = Stage::Connecting(self.client.source.connect()),
+        self.declined = None;
+        let connect = self.limits.connect;
+        match self.client.route(&self.request, self.streamed, connect) {
+            Route::Native(steps) => {
+                self.engine = Some(Engine::Native);
+                self.call(steps);
+            }
+            Route::Bridge(declined) => {
+                self.declined = declined;
+                match self.client.source.ready() {
+                    Some(engine) => self.begin(&*engine),
+                    None => self.stage = Stage::Connecting(self.client.source.connect()),
+                }
+            }
+            Route::Refused(error) => self.call(Steps::failed(error)),
         }
     }
 
     fn begin(&mut self, engine: &dyn ChatEngine) {
-        let within = self.trace.as_ref().map(|trace| trace.span().clone().entered());
         self.engine = Some(engine.name());
-        let steps = engine.call(&self.request, self.streamed);
-        drop(within);
+        self.call(engine.call(&self.request, self.streamed));
+    }
+
+    fn call(&mut self, steps: Steps) {
         self.cancel.watch(steps.canceller());
         self.stage = Stage::Calling(steps);
     }
@@ -418,7 +430,7 @@ impl Call {
 
     /// A try failed: rests before the next one, goes on with a fallback (and tells so), or ends.
     fn settle(&mut self, error: Error) -> Option<Event> {
-        let mut error = error.for_model(&self.request.model);
+        let mut error = self.with_reason(error).for_model(&self.request.model);
         self.stop_try();
         if error.code == Code::Cancelled || (self.answered && !self.fallback_mid_stream) {
             return Some(self.end_failed(error));
@@ -470,6 +482,19 @@ impl Call {
         };
         self.fold.push(&event);
         Some(event)
+    }
+
+    /// What failed for want of the other engine says why the native one did not take the call.
+    fn with_reason(&self, mut error: Error) -> Error {
+        if let Some(why) = &self.declined
+            && matches!(error.code, Code::EngineUnavailable | Code::NotFound)
+        {
+            error.message = format!(
+                "{}; the native engine did not take this call: {why}",
+                error.message
+            );
+        }
+        error
     }
 
     /// Asks for what `fallback` makes of the first request. Each changes the first one, not the one before it.

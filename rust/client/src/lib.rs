@@ -21,6 +21,7 @@ mod content;
 mod fallback;
 mod gate;
 mod limits;
+mod native;
 mod retry;
 mod source;
 mod spend;

@@ -1,8 +1,15 @@
-//! The openai_responses protocol.
+//! The OpenAI responses protocol: `POST …/responses`.
+//!
+//! Source: recorded traffic, and <https://platform.openai.com/docs/api-reference/responses>.
 
+mod content;
 mod decode;
 mod dialect;
 mod encode;
+mod input;
+mod items;
+mod usage;
+mod wire;
 
 pub(crate) use decode::Decoder;
 pub use dialect::Dialect;

@@ -1,0 +1,545 @@
+use super::*;
+use omni_core::Request;
+use std::sync::Arc;
+
+fn target(model: &str) -> Target {
+    Target {
+        provider: "anthropic".to_owned(),
+        model: model.to_owned(),
+        dialect: Arc::default(),
+    }
+}
+
+fn request(mut document: Value) -> Request {
+    document["model"] = json!("anthropic/any");
+    if document.get("messages").is_none() {
+        document["messages"] = json!([{"role": "user", "content": "Hello"}]);
+    }
+    Request::from_value(&document).unwrap()
+}
+
+fn encoded(model: &str, document: Value) -> (Value, Encoded) {
+    let encoded = encode(&request(document), &target(model), false).unwrap();
+    (serde_json::from_slice(&encoded.body).unwrap(), encoded)
+}
+
+fn body(model: &str, document: Value) -> Value {
+    encoded(model, document).0
+}
+
+fn messages(document: Value) -> Value {
+    body("claude-sonnet-4-5", json!({ "messages": document }))["messages"].take()
+}
+
+fn why_not(document: Value) -> Option<String> {
+    declines(&request(document), &target("claude-3-5-haiku-latest"))
+}
+
+fn header<'a>(encoded: &'a Encoded, name: &str) -> Option<&'a str> {
+    let found = encoded.headers.iter().find(|(have, _)| *have == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn a_plain_request_says_what_the_wire_demands_and_no_more() {
+    let (body, encoded) = encoded("claude-sonnet-4-5", json!({}));
+    assert_eq!(
+        body,
+        json!({"model": "claude-sonnet-4-5", "max_tokens": 64_000,
+               "messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]})
+    );
+    assert_eq!(encoded.path, "/v1/messages");
+    assert_eq!(encoded.headers, [("anthropic-version", "2023-06-01".to_owned())]);
+}
+
+#[test]
+fn instructions_stand_in_front_with_their_marks_for_the_cache() {
+    let body = body(
+        "claude-sonnet-4-5",
+        json!({"messages": [
+            {"role": "system", "content": "Be brief.", "cache_control": {"type": "ephemeral"}},
+            {"role": "developer", "content": [{"type": "text", "text": ""},
+                {"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
+            {"role": "user", "content": "Hi", "cache_control": {"type": "ephemeral"}}]}),
+    );
+    assert_eq!(
+        body["system"],
+        json!([{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}},
+               {"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}])
+    );
+    assert_eq!(
+        body["messages"][0]["content"][0]["cache_control"],
+        json!({"type": "ephemeral"})
+    );
+}
+
+#[test]
+fn an_instruction_in_the_middle_stays_there_in_the_best_form_that_the_model_takes() {
+    let conversation = json!({"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "s"},
+        {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}, {"role": "system", "content": "t"},
+        {"role": "assistant", "content": "d"}]});
+    let text = |text: &str| json!({"type": "text", "text": text});
+    assert_eq!(
+        body("claude-opus-4-8", conversation.clone())["messages"],
+        json!([{"role": "user", "content": [text("a"), text("b")]}, {"role": "system", "content": [text("s")]},
+               {"role": "assistant", "content": [text("c")]},
+               {"role": "user", "content": [text("<system>\nt\n</system>")]},
+               {"role": "assistant", "content": [text("d")]}])
+    );
+    assert_eq!(
+        body("claude-opus-4-5", conversation)["messages"][0]["content"],
+        json!([text("a"), text("<system>\ns\n</system>"), text("b")])
+    );
+}
+
+#[test]
+fn results_of_one_turn_stand_together_right_after_their_calls() {
+    let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}});
+    let found = messages(json!([
+        {"role": "user", "content": "Go"},
+        {"role": "assistant", "content": null, "tool_calls": [call("1"), call("b.2")]},
+        {"role": "tool", "tool_call_id": "1", "content": "one", "is_error": true},
+        {"role": "user", "content": "And?"},
+        {"role": "tool", "tool_call_id": "b.2", "cache_control": {"type": "ephemeral"},
+         "content": [{"type": "text", "text": "two"}, {"type": "text", "text": " "},
+                     {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
+        {"role": "user", "content": ""}]));
+    assert_eq!(
+        found[1]["content"],
+        json!([{"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}},
+               {"type": "tool_use", "id": "b_2", "name": "f", "input": {"a": 1}}])
+    );
+    assert_eq!(
+        found[2],
+        json!({"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "1", "content": "one", "is_error": true},
+            {"type": "tool_result", "tool_use_id": "b_2", "cache_control": {"type": "ephemeral"}, "content": [
+                {"type": "text", "text": "two"},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}]},
+            {"type": "text", "text": "And?"}]})
+    );
+    assert_eq!(found.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_result_that_names_no_call_is_refused_with_its_place() {
+    let asked = request(json!({"messages": [{"role": "tool", "content": "x"}]}));
+    let error = encode(&asked, &target("claude-x"), false).unwrap_err();
+    assert!(error.message.starts_with("messages[0].tool_call_id"), "{error:?}");
+    assert_eq!(error.code, Code::InvalidRequest);
+}
+
+#[test]
+fn images_and_documents_take_the_form_that_their_address_shows() {
+    let found = messages(json!([{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}},
+        {"type": "image_url", "image_url": "data:image/webp;base64,AA"},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,JV", "filename": "a.pdf"}},
+        {"type": "file", "file": {"file_data": "JV", "filename": "a.pdf"}},
+        {"type": "file", "file": {"file_id": "file_1", "format": "application/pdf"}},
+        {"type": "file", "file": {"file_id": "file_2", "format": "image/png"}},
+        {"type": "file", "file": {"file_id": "file_3"}},
+        {"type": "file", "file": {"file_id": "https://x/y.pdf"}, "cache_control": {"type": "ephemeral"}},
+        {"type": "file", "file": {"file_data": "data:text/plain;base64,R3LDvMOfZQ==", "filename": "a.txt"}}]}]));
+    let pdf = json!({"type": "document", "title": "a.pdf",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": "JV"}});
+    assert_eq!(
+        found[0]["content"],
+        json!([{"type": "image", "source": {"type": "url", "url": "https://x/y.png"}},
+               {"type": "image", "source": {"type": "base64", "media_type": "image/webp", "data": "AA"}},
+               pdf, pdf,
+               {"type": "document", "source": {"type": "file", "file_id": "file_1"}},
+               {"type": "image", "source": {"type": "file", "file_id": "file_2"}},
+               {"type": "container_upload", "file_id": "file_3"},
+               {"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"},
+                "cache_control": {"type": "ephemeral"}},
+               {"type": "document", "title": "a.txt",
+                "source": {"type": "text", "media_type": "text/plain", "data": "Grüße"}}])
+    );
+}
+
+#[test]
+fn reasoning_of_this_wire_goes_back_and_that_of_others_is_left_out() {
+    let found = messages(json!([{"role": "assistant", "content": [
+        {"type": "reasoning", "text": "mine", "signature": "sig"},
+        {"type": "reasoning", "text": "", "encrypted": "data"},
+        {"type": "reasoning", "text": "no proof"},
+        {"type": "reasoning", "text": "", "id": "rs_1", "encrypted": "openai"},
+        {"type": "reasoning", "text": "x", "signature": "theirs", "provider": "gemini"},
+        {"type": "provider", "provider": "gemini", "kind": "executableCode", "data": {"executableCode": {}}},
+        {"type": "provider", "provider": "anthropic", "kind": "novel", "data": {"type": "novel", "a": 1}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
+        {"type": "text", "text": "Said.", "signature": "gemini's",
+         "annotations": [{"type": "url_citation"}, {"type": "page_location", "a": 1}]}]},
+        {"role": "user", "content": "Go on"}]));
+    assert_eq!(
+        found[0]["content"],
+        json!([{"type": "thinking", "thinking": "mine", "signature": "sig"},
+               {"type": "redacted_thinking", "data": "data"},
+               {"type": "novel", "a": 1},
+               {"type": "text", "text": "Said.", "citations": [{"type": "page_location", "a": 1}]}])
+    );
+}
+
+#[test]
+fn arguments_that_are_no_object_are_wrapped_and_objects_are_kept_to_the_digit() {
+    for (text, wire) in [
+        ("", "{}"),
+        (
+            "{\"a\":  1.0, \"n\": 12345678901234567890123}",
+            "{\"a\":  1.0, \"n\": 12345678901234567890123}",
+        ),
+        ("[1]", "{\"_raw\":\"[1]\"}"),
+        ("{\"a\"", "{\"_raw\":\"{\\\"a\\\"\"}"),
+        ("{\"a\": \"\\ud800\"}", "{\"a\":\"\u{fffd}\"}"),
+    ] {
+        let call = json!({"id": "1", "type": "function", "function": {"name": "f", "arguments": text}});
+        let (_, encoded) = encoded(
+            "claude-x",
+            json!({"messages": [{"role": "assistant", "tool_calls": [call]}]}),
+        );
+        let sent = String::from_utf8(encoded.body).unwrap();
+        assert!(sent.contains(&format!("\"input\":{wire}}}")), "{text}: {sent}");
+    }
+}
+
+#[test]
+fn a_prefix_is_the_last_turn_and_ends_in_no_blanks() {
+    let found = messages(json!([{"role": "user", "content": "Count"},
+        {"role": "assistant", "content": "One, two \n", "prefix": true}]));
+    assert_eq!(found[1]["content"][0]["text"], "One, two");
+}
+
+#[test]
+fn tools_keep_their_schemas_and_what_is_meant_for_this_provider() {
+    let (body, encoded) = encoded(
+        "claude-sonnet-4-5",
+        json!({"tools": [
+            {"type": "function", "function": {"name": "f", "description": "d", "strict": true,
+                "parameters": {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}}},
+             "cache_control": {"type": "ephemeral"}},
+            {"type": "function", "function": {"name": "g"}, "extra": {"anthropic": {"defer_loading": true}}},
+            {"type": "provider", "provider": "anthropic", "data": {"type": "memory_20250818", "name": "memory"}},
+            {"type": "provider", "provider": "openai", "data": {"type": "web_search"}}],
+            "tool_choice": "required", "parallel_tool_calls": false}),
+    );
+    assert_eq!(
+        body["tools"],
+        json!([{"name": "f", "description": "d", "strict": true, "cache_control": {"type": "ephemeral"},
+                "input_schema": {"type": "object", "additionalProperties": false,
+                    "properties": {"a": {"type": "integer", "description": "(at least: 1)"}}}},
+               {"name": "g", "input_schema": {"type": "object", "properties": {}}, "defer_loading": true},
+               {"type": "memory_20250818", "name": "memory"}])
+    );
+    assert_eq!(
+        body["tool_choice"],
+        json!({"type": "any", "disable_parallel_tool_use": true})
+    );
+    assert_eq!(
+        header(&encoded, "anthropic-beta"),
+        Some("context-management-2025-06-27")
+    );
+}
+
+#[test]
+fn every_choice_of_a_tool_has_its_word() {
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    for (choice, parallel, wire) in [
+        (json!("auto"), None, json!({"type": "auto"})),
+        (json!("none"), Some(false), json!({"type": "none"})),
+        (
+            json!({"type": "function", "function": {"name": "f"}}),
+            None,
+            json!({"type": "tool", "name": "f"}),
+        ),
+        (json!({"type": "any"}), Some(true), json!({"type": "any"})),
+        (
+            Value::Null,
+            Some(false),
+            json!({"type": "auto", "disable_parallel_tool_use": true}),
+        ),
+        (Value::Null, Some(true), Value::Null),
+    ] {
+        let asked = json!({"tools": tools, "tool_choice": choice, "parallel_tool_calls": parallel});
+        assert_eq!(body("claude-x", asked)["tool_choice"], wire, "{choice}");
+    }
+    let without = body(
+        "claude-x",
+        json!({"tool_choice": "auto", "parallel_tool_calls": false}),
+    );
+    assert_eq!(without["tool_choice"], Value::Null);
+}
+
+#[test]
+fn reasoning_is_asked_for_as_each_model_takes_it() {
+    let adaptive = json!({"type": "adaptive", "display": "summarized"});
+    let budget = |tokens: u64| json!({"type": "enabled", "budget_tokens": tokens});
+    for (model, asked, thinking, effort) in [
+        (
+            "claude-sonnet-4-5",
+            json!({"reasoning_budget_tokens": 2000}),
+            budget(2000),
+            Value::Null,
+        ),
+        (
+            "claude-sonnet-4-5",
+            json!({"reasoning_effort": "high"}),
+            budget(4096),
+            Value::Null,
+        ),
+        (
+            "claude-sonnet-4-5",
+            json!({"reasoning_effort": "high", "max_tokens": 3000}),
+            budget(2999),
+            Value::Null,
+        ),
+        (
+            "claude-sonnet-4-5",
+            json!({"reasoning_effort": "high", "max_tokens": 900}),
+            Value::Null,
+            Value::Null,
+        ),
+        (
+            "claude-opus-4-6",
+            json!({"reasoning_effort": "minimal"}),
+            adaptive.clone(),
+            json!("low"),
+        ),
+        (
+            "claude-opus-4-6",
+            json!({"reasoning_budget_tokens": 2000}),
+            budget(2000),
+            Value::Null,
+        ),
+        (
+            "claude-opus-4-8",
+            json!({"reasoning_budget_tokens": 5000}),
+            adaptive.clone(),
+            json!("high"),
+        ),
+        (
+            "claude-sonnet-5",
+            json!({"reasoning_effort": "xhigh"}),
+            adaptive,
+            json!("xhigh"),
+        ),
+        (
+            "claude-sonnet-5",
+            json!({"reasoning_effort": "none"}),
+            json!({"type": "disabled"}),
+            Value::Null,
+        ),
+        (
+            "claude-opus-5-5",
+            json!({"reasoning_effort": "none"}),
+            Value::Null,
+            json!("low"),
+        ),
+    ] {
+        let body = body(model, asked.clone());
+        assert_eq!(
+            (&body["thinking"], &body["output_config"]["effort"]),
+            (&thinking, &effort),
+            "{model} {asked}"
+        );
+    }
+    let above = body("claude-opus-4-1", json!({"reasoning_budget_tokens": 40_000}));
+    assert_eq!(above["max_tokens"], 44_096);
+}
+
+#[test]
+fn the_form_of_the_answer_is_structured_output_or_a_tool_of_ours() {
+    let asked = |schema: Value| {
+        json!({"response_format": {"type": "json_schema",
+        "json_schema": {"name": "n", "schema": schema}}})
+    };
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let native = body("claude-sonnet-4-5", asked(schema.clone()));
+    assert_eq!(
+        native["output_config"]["format"],
+        json!({"type": "json_schema", "schema": {"type": "object", "properties": {"a": {"type": "string"}},
+               "additionalProperties": false}})
+    );
+    let (body, encoded) = encoded("claude-sonnet-4-0", asked(schema.clone()));
+    let name = encoded.context.format_tool.unwrap();
+    assert_eq!(
+        (
+            body["tools"][0]["name"].as_str(),
+            &body["tools"][0]["input_schema"]
+        ),
+        (Some(name.as_str()), &schema)
+    );
+    assert_eq!(body["tool_choice"], json!({"type": "tool", "name": name}));
+    let mut thinking = asked(json!({"type": "array"}));
+    thinking["reasoning_budget_tokens"] = json!(2000);
+    let (body, encoded) = self::encoded("claude-sonnet-4-0", thinking);
+    assert_eq!(
+        encoded.context.format_tool.as_deref(),
+        Some(crate::anthropic::FORMAT_VALUES)
+    );
+    assert_eq!(
+        body["tools"][0]["input_schema"]["properties"]["values"],
+        json!({"type": "array"})
+    );
+    assert_eq!(body["tool_choice"], json!({"type": "auto"}));
+    let (body, encoded) = self::encoded(
+        "claude-opus-4-8",
+        json!({"response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": {"name": "f"}}]}),
+    );
+    assert!(encoded.context.format_tool.is_some());
+    assert_eq!(body["tool_choice"], json!({"type": "any"}));
+}
+
+#[test]
+fn a_format_without_its_schema_is_refused() {
+    let asked = request(json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}));
+    let error = encode(&asked, &target("claude-x"), false).unwrap_err();
+    assert!(
+        error.message.contains("response_format.json_schema.schema"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn options_are_merged_all_the_way_down_and_only_those_of_this_provider() {
+    let body = body(
+        "claude-opus-4-8",
+        json!({"reasoning_effort": "high", "temperature": 0.5, "provider_options": {
+            "openai": {"store": true}, "anthropic": {"thinking": {"display": "omitted"}, "temperature": 1,
+            "output_config": {"task_budget": {"total": 9}}, "speed": "slow"}}}),
+    );
+    assert_eq!(
+        body["thinking"],
+        json!({"type": "adaptive", "display": "omitted"})
+    );
+    assert_eq!(
+        body["output_config"],
+        json!({"effort": "high", "task_budget": {"total": 9}})
+    );
+    assert_eq!(
+        (&body["temperature"], &body["speed"], &body["store"]),
+        (&json!(1), &json!("slow"), &Value::Null)
+    );
+}
+
+#[test]
+fn an_option_stands_in_the_body_once() {
+    let asked =
+        json!({"stop": "x", "provider_options": {"anthropic": {"messages": [], "stop_sequences": ["y"]}}});
+    let (_, encoded) = encoded("claude-x", asked);
+    let sent = String::from_utf8(encoded.body).unwrap();
+    assert_eq!(
+        (
+            sent.matches("\"messages\"").count(),
+            sent.matches("stop_sequences").count()
+        ),
+        (1, 1)
+    );
+    assert!(
+        sent.contains("\"messages\":[]") && sent.contains("[\"y\"]"),
+        "{sent}"
+    );
+}
+
+#[test]
+fn extra_is_merged_into_its_wire_object() {
+    let found = messages(json!([
+        {"role": "user", "content": [{"type": "text", "text": "a", "extra": {"anthropic": {"x": 1}, "gemini": {"y": 1}}}],
+         "extra": {"anthropic": {"output_config": {"effort": "low"}}}},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "type": "function",
+            "function": {"name": "f", "arguments": "{}"}, "extra": {"anthropic": {"caller": {"type": "direct"}}}}]},
+        {"role": "tool", "tool_call_id": "1", "content": "r", "extra": {"anthropic": {"z": 1}}}]));
+    assert_eq!(
+        found[0]["content"],
+        json!([{"type": "text", "text": "a", "x": 1}])
+    );
+    assert_eq!(found[0]["output_config"], json!({"effort": "low"}));
+    assert_eq!(found[1]["content"][0]["caller"], json!({"type": "direct"}));
+    assert_eq!(found[2]["content"][0]["z"], 1);
+}
+
+#[test]
+fn betas_are_named_where_a_feature_needs_one_and_those_of_the_caller_are_kept() {
+    let (_, with) = encoded(
+        "claude-x",
+        json!({"headers": {"Anthropic-Beta": "mine-1, files-api-2025-04-14"},
+            "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}],
+            "provider_options": {"anthropic": {"mcp_servers": [{}], "context_management":
+                {"edits": [{"type": "compact_20260112"}, {"type": "clear_tool_uses_20250919"}]}}}}),
+    );
+    assert_eq!(
+        header(&with, "anthropic-beta"),
+        Some(
+            "files-api-2025-04-14,mcp-client-2025-04-04,compact-2026-01-12,context-management-2025-06-27,mine-1"
+        )
+    );
+}
+
+#[test]
+fn what_the_wire_cannot_say_is_declined_and_hints_are_left_out() {
+    for (document, word) in [
+        (json!({"logprobs": true}), "logprobs"),
+        (json!({"modalities": ["text", "audio"]}), "modalities"),
+        (json!({"reasoning_effort": "high"}), "reasoning_effort"),
+        (
+            json!({"tools": [{"type": "custom", "custom": {"name": "c"}}]}),
+            "tools[0].custom",
+        ),
+        (
+            json!({"tools": [{"type": "function", "function": {"name": "a/b"}}]}),
+            "tools[0].function.name",
+        ),
+        (json!({"tool_choice": {"type": "allowed_tools"}}), "tool_choice"),
+        (json!({"response_format": {"type": "grammar"}}), "response_format"),
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": ""}}]}]}),
+            "messages[0].content[0].input_audio",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]}),
+            "messages[0].content[0].image_url",
+        ),
+    ] {
+        let why = why_not(document.clone());
+        assert!(
+            why.as_deref().is_some_and(|why| why.starts_with(word)),
+            "{document} {why:?}"
+        );
+    }
+    let hints = json!({"seed": 1, "frequency_penalty": 1, "presence_penalty": 1, "service_tier": "flex",
+        "user": "me@example.com", "logprobs": false, "modalities": ["text"]});
+    assert_eq!(why_not(hints.clone()), None);
+    assert_eq!(body("claude-x", hints), body("claude-x", json!({})));
+}
+
+#[test]
+fn the_user_and_the_tier_have_their_own_words() {
+    let body = body(
+        "claude-x",
+        json!({"user": "u-1", "service_tier": "default", "stop": ["a"], "top_k": 3}),
+    );
+    assert_eq!(body["metadata"], json!({"user_id": "u-1"}));
+    assert_eq!(
+        (&body["service_tier"], &body["top_k"]),
+        (&json!("standard_only"), &json!(3))
+    );
+    assert_eq!(body["stop_sequences"], json!(["a"]));
+}
+
+#[test]
+fn a_dialect_may_bound_the_output_and_know_no_betas() {
+    let dialect: crate::Dialect =
+        serde_json::from_value(json!({"anthropic": {"max_tokens": 100, "no_betas": true}})).unwrap();
+    let target = Target {
+        dialect: Arc::new(dialect),
+        ..target("some-model")
+    };
+    let asked = request(json!({"provider_options": {"anthropic": {"mcp_servers": [{}]}}}));
+    let encoded = encode(&asked, &target, true).unwrap();
+    let body: Value = serde_json::from_slice(&encoded.body).unwrap();
+    assert_eq!(
+        (&body["max_tokens"], &body["stream"]),
+        (&json!(100), &json!(true))
+    );
+    assert_eq!(header(&encoded, "anthropic-beta"), None);
+}
