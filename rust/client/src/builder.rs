@@ -2,12 +2,16 @@
 
 use crate::client::{Client, Shared};
 use crate::fallback;
+use crate::gate::{Gate, Limit};
 use crate::limits::{self, Limits};
-use crate::retry::{self, Budget};
+use crate::retry::{self, Tries};
 use crate::source::Source;
+use crate::spend::{Ledger, Pricing};
+use crate::storm::Storm;
 use omni_bridge_py::embedded::EmbeddedConfig;
-use omni_core::{ChatEngine, Result, Retry, RetryPolicy, Timeout, Timeouts};
+use omni_core::{Budget, ChatEngine, Result, Retry, RetryPolicy, Timeout, Timeouts, Usage};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -62,6 +66,11 @@ pub struct ClientBuilder {
     timeouts: Timeouts,
     retry: RetryPolicy,
     fallbacks: Vec<Value>,
+    fallback_mid_stream: bool,
+    limits: HashMap<String, Limit>,
+    budget: Option<Budget>,
+    pricing: Option<Pricing>,
+    trace_content: bool,
 }
 
 impl Default for ClientBuilder {
@@ -73,6 +82,11 @@ impl Default for ClientBuilder {
             timeouts: limits::DEFAULT,
             retry: retry::DEFAULT,
             fallbacks: Vec::new(),
+            fallback_mid_stream: false,
+            limits: HashMap::new(),
+            budget: None,
+            pricing: None,
+            trace_content: false,
         }
     }
 }
@@ -121,6 +135,49 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether a fallback may also take over when a model fails in the middle of its answer; a request's own
+    /// `fallback_mid_stream` wins. Default: no. The `fallback` event names the parts that do not count any more: all
+    /// of the failed answer. The next model's parts have the indexes after them.
+    pub fn fallback_mid_stream(mut self, mid_stream: bool) -> Self {
+        self.fallback_mid_stream = mid_stream;
+        self
+    }
+
+    /// What `provider` (the part of a model id before its slash) may be asked at the most, by all calls of this
+    /// client and its clones. Default: no limit. Calls that must wait do so in the order of coming.
+    pub fn limits(mut self, provider: impl Into<String>, limit: Limit) -> Self {
+        self.limits.insert(provider.into(), limit);
+        self
+    }
+
+    /// What all calls of this client and its clones may spend, failed tries included. Default: no end.
+    ///
+    /// A try does not begin once a budget is reached, and an answer whose usage exceeds it while it still grows is
+    /// stopped, both with the error `budget`. An answer that is whole is given, as it has been paid for. Calls under
+    /// way at the same time may overshoot by what they use. Dollars are counted where a price is known. A request's
+    /// own `budget` holds for that call beside this one.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// How dollars are known where a provider does not say: from provider, model (without the provider), usage and
+    /// service tier. `None` for a price that is not known.
+    pub fn pricing(
+        mut self,
+        pricing: impl Fn(&str, &str, &Usage, Option<&str>) -> Option<f64> + Send + Sync + 'static,
+    ) -> Self {
+        self.pricing = Some(Arc::new(pricing));
+        self
+    }
+
+    /// Whether the spans of `tracing` carry what was said: messages, tools, stop texts, answers. Default: no. Keys
+    /// stand in none.
+    pub fn trace_content(mut self, content: bool) -> Self {
+        self.trace_content = content;
+        self
+    }
+
     /// Whether requests may set `api_base`, `api_key` and `headers`. Default: yes. For programs that pass on what
     /// strangers ask.
     pub fn allow_endpoints(mut self, allow: bool) -> Self {
@@ -146,7 +203,15 @@ impl ClientBuilder {
     /// `invalid_request` naming the limit, the fallback or the address that cannot be.
     pub fn build(self) -> Result<Client> {
         let limits = Limits::new(&self.timeouts)?;
-        let budget = Budget::new(self.retry)?;
+        let tries = Tries::new(self.retry)?;
+        if let Some(budget) = &self.budget {
+            budget.check()?;
+        }
+        for (provider, limit) in &self.limits {
+            limit.check(provider)?;
+        }
+        let gates = self.limits.into_iter();
+        let gates = gates.map(|(provider, limit)| (provider, Gate::new(limit)));
         for (at, entry) in self.fallbacks.iter().enumerate() {
             fallback::check(at, entry)?;
         }
@@ -159,8 +224,15 @@ impl ClientBuilder {
             timeouts: self.timeouts,
             limits,
             retry: self.retry,
-            budget,
+            tries,
             fallbacks: self.fallbacks,
+            fallback_mid_stream: self.fallback_mid_stream,
+            gates: gates.collect(),
+            storm: Storm::default(),
+            budget: self.budget,
+            ledger: Ledger::default(),
+            pricing: self.pricing,
+            trace_content: self.trace_content,
         }))
     }
 }
@@ -174,6 +246,8 @@ impl std::fmt::Debug for ClientBuilder {
             .field("timeouts", &self.timeouts)
             .field("retry", &self.retry)
             .field("fallbacks", &self.fallbacks.len())
+            .field("limits", &self.limits)
+            .field("budget", &self.budget)
             .finish_non_exhaustive()
     }
 }
