@@ -499,4 +499,4 @@ impl Decode for Decoder {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

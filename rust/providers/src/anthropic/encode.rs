@@ -100,7 +100,7 @@ pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result
     })?;
     let mut headers = vec![("anthropic-version", "2023-06-01".to_owned())];
     if !target.dialect.anthropic.no_betas {
-        let betas = betas::betas(request, &conversation, &tools, options.as_deref());
+        let betas = betas::betas(request, &conversation, &tools, options.as_deref(), ability);
         if !betas.is_empty() {
             headers.push(("anthropic-beta", betas));
         }

@@ -22,7 +22,8 @@ pub(super) struct Conversation<'a> {
 pub(super) struct Turn<'a> {
     role: &'static str,
     pub(super) blocks: Vec<Block<'a>>,
-    extras: Vec<&'a Value>,
+    /// What is merged into the message.
+    pub(super) extras: Vec<&'a Value>,
 }
 
 impl Serialize for Turn<'_> {

@@ -23,3 +23,6 @@ pub(crate) use encode::{declines, encode};
 const FORMAT_TOOL: &str = "json_answer";
 /// The same for an answer that is no object, which a tool's input must be: it stands under "values".
 const FORMAT_VALUES: &str = "json_answer_values";
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use omni_core::{Event, Fold, Reply};
 use proptest::prelude::*;
 use serde_json::json;
 
-fn context() -> Context {
+pub(crate) fn context() -> Context {
     Context {
         provider: "anthropic".to_owned(),
         ..Context::default()
@@ -12,13 +12,13 @@ fn context() -> Context {
 }
 
 /// One SSE event for each document, named by its type.
-fn sse(documents: &[Value]) -> String {
+pub(crate) fn sse(documents: &[Value]) -> String {
     let frame = |doc: &Value| format!("event: {}\ndata: {doc}\n\n", doc["type"].as_str().unwrap_or("x"));
     documents.iter().map(frame).collect()
 }
 
 /// A streamed message of `blocks`, each as its start and its deltas.
-fn stream(blocks: &[(Value, Vec<Value>)], stop: &str) -> Vec<Value> {
+pub(crate) fn stream(blocks: &[(Value, Vec<Value>)], stop: &str) -> Vec<Value> {
     let mut out = vec![
         json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant",
             "model": "claude-x", "content": [], "stop_reason": null,
@@ -40,7 +40,7 @@ fn stream(blocks: &[(Value, Vec<Value>)], stop: &str) -> Vec<Value> {
     out
 }
 
-fn read(context: &Context, body: &str, cut: usize) -> (Vec<Event>, Result<Reply, Fault>, u32) {
+pub(crate) fn read(context: &Context, body: &str, cut: usize) -> (Vec<Event>, Result<Reply, Fault>, u32) {
     let mut answer = Answer::new(Protocol::Anthropic, context, "asked", None);
     let (mut fold, mut events) = (Fold::new(), Vec::new());
     let mut read = Ok(());
@@ -380,7 +380,7 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 /// A whole block, and the same as its start and its deltas.
-fn any_block() -> impl Strategy<Value = (Value, Value, Vec<Value>)> {
+pub(crate) fn any_block() -> impl Strategy<Value = (Value, Value, Vec<Value>)> {
     let pieces = || prop::collection::vec(piece(), 0..5);
     prop_oneof![
         pieces().prop_map(|pieces| (

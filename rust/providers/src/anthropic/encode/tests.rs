@@ -476,6 +476,67 @@ fn betas_are_named_where_a_feature_needs_one_and_those_of_the_caller_are_kept() 
 }
 
 #[test]
+fn every_beta_is_named_by_its_feature_alone() {
+    let option = |options: Value| json!({"provider_options": {"anthropic": options}});
+    let said = |part: Value| json!({"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": [part]}]});
+    let own = |data: Value| json!({"type": "provider", "provider": "anthropic", "kind": "k", "data": data});
+    let tool = |data: Value| json!({"tools": [{"type": "provider", "provider": "anthropic", "data": data}]});
+    for (asked, beta) in [
+        (
+            option(json!({"container": {"skills": [{}]}})),
+            "skills-2025-10-02",
+        ),
+        (option(json!({"speed": "fast"})), "fast-mode-2026-02-01"),
+        (
+            option(json!({"output_format": {"type": "json_schema"}})),
+            "structured-outputs-2025-11-13",
+        ),
+        (
+            option(json!({"output_config": {"task_budget": {}}})),
+            "task-budgets-2026-03-13",
+        ),
+        (
+            option(json!({"thinking": {"display": "updates"}})),
+            "thinking-display-updates-2026-08-18",
+        ),
+        (
+            option(json!({"compaction": {"type": "auto"}})),
+            "compact-2026-09-04",
+        ),
+        (
+            said(own(json!({"type": "tool_addition"}))),
+            "mid-conversation-tool-changes-2026-07-01",
+        ),
+        (
+            tool(json!({"type": "computer_20250124"})),
+            "computer-use-2025-01-24",
+        ),
+        (
+            tool(json!({"type": "tool_search_tool_bm25_20251119"})),
+            "advanced-tool-use-2025-11-20",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": "a", "extra": {"anthropic": {"output_config": {}}}}]}),
+            "mid-conversation-output-config-2026-07-01",
+        ),
+    ] {
+        let (_, encoded) = encoded("claude-opus-4-8", asked.clone());
+        assert_eq!(header(&encoded, "anthropic-beta"), Some(beta), "{asked}");
+    }
+    let effort = option(json!({"output_config": {"effort": "low"}}));
+    for (model, beta) in [
+        ("claude-opus-4-5", Some("effort-2025-11-24")),
+        ("claude-opus-4-6", None),
+    ] {
+        assert_eq!(
+            header(&encoded(model, effort.clone()).1, "anthropic-beta"),
+            beta,
+            "{model}"
+        );
+    }
+}
+
+#[test]
 fn what_the_wire_cannot_say_is_declined_and_hints_are_left_out() {
     for (document, word) in [
         (json!({"logprobs": true}), "logprobs"),
