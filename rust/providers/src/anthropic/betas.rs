@@ -119,10 +119,10 @@ impl<'a> Betas<'a> {
                 "container_upload" => self.add(FILES),
                 "tool_addition" | "tool_removal" => self.add(TOOL_CHANGES),
                 "compaction" if !text(wire.get("signature")).is_empty() => self.add(COMPACTION),
-                "document" | "image" => {
-                    if wire.get("source").map(|source| text(source.get("type"))) == Some("file") {
-                        self.add(FILES);
-                    }
+                "document" | "image"
+                    if wire.get("source").map(|source| text(source.get("type"))) == Some("file") =>
+                {
+                    self.add(FILES);
                 }
                 _ => {}
             }

@@ -360,12 +360,11 @@ impl<'a> Calls<'a> {
     fn take(&mut self, id: &str) -> Option<&'a ToolCall> {
         // Marks nearly always stand in the order of the calls: looking from the last one on keeps this constant.
         let (before, after) = self.calls.split_at(self.next);
-        let fits = |call: &Option<&ToolCall>| call.is_some_and(|call| call.id == id);
-        let at = after
-            .iter()
-            .position(fits)
-            .map(|at| at + self.next)
-            .or_else(|| before.iter().position(fits))?;
+        let find = |calls: &[Option<&ToolCall>]| {
+            let fits = |call: &ToolCall| call.id == id;
+            calls.iter().position(|call| call.is_some_and(fits))
+        };
+        let at = find(after).map(|at| at + self.next).or_else(|| find(before))?;
         self.next = at + 1;
         self.calls.get_mut(at)?.take()
     }
@@ -421,3 +420,6 @@ pub(super) fn wire_id(id: &str) -> Cow<'_, str> {
     }
     Cow::Owned(id.chars().map(|c| if fits(c) { c } else { '_' }).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ mod usage;
 mod wire;
 
 pub(crate) use decode::Decoder;
-pub use dialect::Dialect;
+pub(crate) use dialect::Dialect;
 pub(crate) use encode::{declines, encode};
 
 /// The tool of ours that stands for `response_format` where the model has no structured output: its input is the

@@ -53,7 +53,9 @@ pub(crate) fn read(context: &Context, body: &str, cut: usize) -> (Vec<Event>, Re
     }
     let ended = read.and_then(|()| answer.end());
     events.extend(std::iter::from_fn(|| answer.event()));
-    events.iter().for_each(|event| fold.push(event));
+    for event in &events {
+        fold.push(event);
+    }
     let ignored = answer.ignored();
     (
         events,
@@ -66,7 +68,7 @@ fn reply_of(documents: &[Value]) -> Reply {
     read(&context(), &sse(documents), 4096).1.unwrap()
 }
 
-fn whole(content: Value) -> Reply {
+fn whole(content: &Value) -> Reply {
     let body = json!({"id": "msg_1", "type": "message", "model": "claude-x", "content": content,
         "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 2}});
     read(&context(), &body.to_string(), 4096).1.unwrap()
@@ -153,7 +155,7 @@ fn a_call_without_streamed_arguments_has_those_of_its_start() {
             reply_of(&block(start.clone(), vec![piece])).tool_calls[0].text(),
             text
         );
-        assert_eq!(whole(json!([start])).tool_calls[0].text(), text);
+        assert_eq!(whole(&json!([start])).tool_calls[0].text(), text);
     }
 }
 
@@ -254,7 +256,9 @@ fn a_cut_off_stream_is_a_fault_and_has_the_usage_that_was_known() {
     let (events, ended, _) = read(&context(), &sse(&documents), 4096);
     assert!(matches!(ended, Err(Fault::Protocol(_))));
     let mut fold = Fold::new();
-    events.iter().for_each(|event| fold.push(event));
+    for event in &events {
+        fold.push(event);
+    }
     let partial = fold.partial(Vec::new());
     assert_eq!(
         (partial.content.as_str(), partial.usage.input_tokens),
@@ -299,10 +303,10 @@ fn what_only_this_provider_gives_is_kept() {
 
 #[test]
 fn null_absent_and_text_contents_are_no_failures() {
-    assert_eq!(whole(json!("Plain.")).content, "Plain.");
-    assert_eq!(whole(json!(null)).content, "");
+    assert_eq!(whole(&json!("Plain.")).content, "Plain.");
+    assert_eq!(whole(&json!(null)).content, "");
     assert_eq!(
-        whole(json!([null, 1, {"type": "text", "text": null}, {"type": "text"}])).content,
+        whole(&json!([null, 1, {"type": "text", "text": null}, {"type": "text"}])).content,
         ""
     );
     let reply = reply_of(&[
