@@ -55,6 +55,7 @@ pub(super) struct Reader<'a> {
     extras: Vec<&'a Value>,
     /// Instructions that stand in it.
     told: Vec<Block<'a>>,
+    told_extras: Vec<&'a Value>,
 }
 
 /// The conversation of `request`.
@@ -74,6 +75,7 @@ pub(super) fn conversation<'a>(
         said: Vec::new(),
         extras: Vec::new(),
         told: Vec::new(),
+        told_extras: Vec::new(),
     };
     for (at, message) in request.messages.iter().enumerate() {
         reader
@@ -107,11 +109,17 @@ impl<'a> Reader<'a> {
     fn message(&mut self, at: usize, message: &'a Message) -> Result<()> {
         match message.role {
             Role::System | Role::Developer => {
-                let blocks = self.speaker(at, message)?;
+                let mut blocks = self.speaker(at, message)?;
+                let extras = self.extras(message.extra.as_ref());
                 let leading = self.out.turns.is_empty() && self.results.is_empty() && self.said.is_empty();
                 if leading {
+                    // In front there are blocks alone, and no message that could take it.
+                    if let Some(last) = blocks.pop() {
+                        blocks.push(last.merged(extras));
+                    }
                     self.out.system.extend(blocks);
                 } else if self.ability.mid_system {
+                    self.told_extras.extend(extras);
                     self.told.extend(blocks);
                 } else {
                     self.said.extend(blocks.into_iter().map(as_said));
@@ -169,8 +177,9 @@ impl<'a> Reader<'a> {
         let extras = std::mem::take(&mut self.extras);
         self.turn("user", blocks, extras);
         let told = std::mem::take(&mut self.told);
+        let extras = std::mem::take(&mut self.told_extras);
         let fits = self.out.turns.last().is_some_and(|turn| {
-            turn.role == "user"
+            turn.role != "assistant"
                 || turn
                     .blocks
                     .last()
@@ -178,7 +187,7 @@ impl<'a> Reader<'a> {
                     .is_some_and(|wire| text(wire.get("type")).ends_with("_tool_result"))
         });
         if fits {
-            self.turn("system", told, Vec::new());
+            self.turn("system", told, extras);
         } else {
             self.turn("user", told.into_iter().map(as_said).collect(), Vec::new());
         }

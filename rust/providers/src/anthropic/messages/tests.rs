@@ -160,3 +160,25 @@ fn a_prefix_is_the_last_turn_and_ends_in_no_blanks() {
         {"role": "assistant", "content": "One, two \n", "prefix": true}]));
     assert_eq!(found[1]["content"][0]["text"], "One, two");
 }
+
+#[test]
+fn an_instruction_may_follow_results_of_the_providers_own_tools_and_keeps_what_is_meant_for_it() {
+    let result = json!({"type": "web_search_tool_result", "tool_use_id": "s", "content": []});
+    let found = body(
+        "claude-opus-5",
+        json!({"messages": [
+            {"role": "system", "content": "first", "extra": {"anthropic": {"x": 1}}},
+            {"role": "assistant", "content": [
+                {"type": "provider", "provider": "anthropic", "kind": "web_search_tool_result", "data": result}]},
+            {"role": "system", "content": "then", "extra": {"anthropic": {"clear_at": "next"}}}]}),
+    );
+    assert_eq!(
+        found["system"],
+        json!([{"type": "text", "text": "first", "x": 1}])
+    );
+    assert_eq!(
+        found["messages"],
+        json!([{"role": "assistant", "content": [result]},
+               {"role": "system", "content": [{"type": "text", "text": "then"}], "clear_at": "next"}])
+    );
+}
