@@ -36,9 +36,7 @@ const MESSAGE_CONFIG: &str = "mid-conversation-output-config-2026-07-01";
 /// By what stands in `provider_options`.
 type Test = fn(&Object) -> bool;
 const OPTIONS: &[(&str, Test)] = &[
-    ("mcp-client-2025-04-04", |options| {
-        says(options, "mcp_servers") && !has_tool(options, "mcp_toolset")
-    }),
+    ("mcp-client-2025-04-04", |options| says(options, "mcp_servers")),
     ("skills-2025-10-02", |options| {
         options
             .get("container")
@@ -74,14 +72,6 @@ fn says(options: &Object, key: &str) -> bool {
 
 fn inner<'a>(options: &'a Object, key: &str, inner: &str) -> Option<&'a Value> {
     options.get(key)?.get(inner)
-}
-
-fn has_tool(options: &Object, kind: &str) -> bool {
-    let tools = options.get("tools").and_then(Value::as_array);
-    tools
-        .into_iter()
-        .flatten()
-        .any(|tool| text(tool.get("type")) == kind)
 }
 
 fn edits(options: &Object) -> impl Iterator<Item = &str> {
@@ -182,6 +172,7 @@ pub(super) fn betas(
     if effort.is_some() && matches!(ability.thinking, Thinking::No | Thinking::Budget) {
         betas.add(EFFORT);
     }
+    // The newer form of the same feature.
     if betas.0.contains(&"mcp-client-2025-11-20") {
         betas.0.retain(|beta| *beta != "mcp-client-2025-04-04");
     }

@@ -350,6 +350,11 @@ fn every_beta_is_named_by_its_feature_alone() {
             "mid-conversation-tool-changes-2026-07-01",
         ),
         (
+            json!({"tools": [{"type": "provider", "provider": "anthropic", "data": {"type": "mcp_toolset"}}],
+                "provider_options": {"anthropic": {"mcp_servers": [{}]}}}),
+            "mcp-client-2025-11-20",
+        ),
+        (
             tool(json!({"type": "computer_20250124"})),
             "computer-use-2025-01-24",
         ),
