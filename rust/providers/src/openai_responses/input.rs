@@ -5,6 +5,7 @@ use crate::protocol::{Protocol, Target};
 use omni_core::{Content, Error, Message, Object, Part, Result, Role, ToolCall};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// One item, borrowed from the request.
@@ -123,11 +124,10 @@ fn answered<'a>(message: &'a Message, target: &Target, kinds: &mut Vec<Kind<'a>>
     let mut calls: Vec<Option<&ToolCall>> = message.tool_calls.iter().flatten().map(Some).collect();
     match &message.content {
         None => {}
+        Some(Content::Text(text)) if text.is_empty() => {}
         Some(Content::Text(text)) => {
-            if !text.is_empty() {
-                let role = Role::Assistant;
-                kinds.push(Kind::Plain { role, text, extra });
-            }
+            let role = Role::Assistant;
+            kinds.push(Kind::Plain { role, text, extra });
         }
         Some(Content::Parts(parts)) => {
             let begin = kinds.len();
@@ -286,7 +286,7 @@ impl Serialize for Item<'_> {
                 merged(serializer, target, *extra, &Plain { role, content })
             }
             Kind::Said { role, parts, extra } => {
-                let parts = parts.clone();
+                let parts = Cow::Borrowed(parts.as_slice());
                 let content = Inputs { target, parts };
                 let role = role.name();
                 merged(serializer, target, *extra, &Wire::Message { role, content })
@@ -357,6 +357,7 @@ fn output<'a>(message: &'a Message, target: &'a Target) -> Told<'a> {
             if parts.is_empty() {
                 return Told::Text("");
             }
+            let parts = Cow::Owned(parts);
             Told::Parts(Inputs { target, parts })
         }
     }

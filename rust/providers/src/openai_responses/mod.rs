@@ -8,6 +8,7 @@ mod dialect;
 mod encode;
 mod input;
 mod items;
+mod tell;
 mod usage;
 mod wire;
 
