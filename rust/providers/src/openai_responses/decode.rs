@@ -32,6 +32,8 @@ pub(crate) struct Decoder {
     pub(super) open: Option<(u64, Piece)>,
     /// Those that are neither open nor ended: items may be told at the same time.
     pub(super) parked: BTreeMap<(u64, Piece), (Open, u32)>,
+    /// A reasoning item that has begun and told nothing: it may tell only its encrypted form, and that late.
+    pub(super) waiting: Option<u64>,
     pub(super) logprobs: Vec<Value>,
     /// What the last message says of its place in the answer: a comment on the way, or the end.
     pub(super) phase: Option<Value>,
@@ -50,6 +52,7 @@ impl Decoder {
             last: 0,
             open: None,
             parked: BTreeMap::new(),
+            waiting: None,
             logprobs: Vec::new(),
             phase: None,
             server_tools: BTreeMap::new(),

@@ -15,3 +15,6 @@ mod wire;
 pub(crate) use decode::Decoder;
 pub use dialect::Dialect;
 pub(crate) use encode::{declines, encode};
+
+#[cfg(test)]
+mod tests;

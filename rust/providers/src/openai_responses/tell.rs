@@ -63,6 +63,7 @@ impl Decoder {
         if self.is_open(index, piece, parts) {
             return;
         }
+        self.waiting = self.waiting.filter(|waiting| *waiting != index);
         match (self.open, piece) {
             // A summary is whole when the next one begins; a text waits for what stands at its end.
             (Some((open, Piece::Summary(_) | Piece::Thought(_))), Piece::Summary(_) | Piece::Thought(_))
@@ -82,18 +83,27 @@ impl Decoder {
         }
     }
 
-    /// Puts the open part aside until its item is whole.
+    /// Puts the open part aside until its item is whole, before another part begins.
     fn park(&mut self, parts: &mut Parts) {
-        let Some((index, piece)) = self.open.take() else {
-            return;
-        };
-        let item = self.items.get_mut(&index);
+        if let Some(open) = self.open.take() {
+            self.park_open(open, parts);
+        }
+        if let Some(index) = self.waiting.take() {
+            // What it tells later stands in this place.
+            let item = self.items.get(&index);
+            parts.begin_reasoning(item.and_then(|item| item.id.clone().filter(|_| !item.whole)));
+            self.park_open((index, Piece::Summary(0)), parts);
+        }
+    }
+
+    fn park_open(&mut self, open: (u64, Piece), parts: &mut Parts) {
+        let item = self.items.get_mut(&open.0);
         if item.as_ref().is_some_and(|item| item.done) {
             return parts.close();
         }
         if let Some(part) = parts.park() {
-            self.parked.insert((index, piece), part);
-            if let Some(item) = item.filter(|item| item.whole || matches!(piece, Piece::Thought(_))) {
+            self.parked.insert(open, part);
+            if let Some(item) = item.filter(|item| item.whole || matches!(open.1, Piece::Thought(_))) {
                 item.reserved.get_or_insert_with(|| parts.reserve());
             }
         }
@@ -102,7 +112,7 @@ impl Decoder {
     pub(super) fn added(&mut self, index: u64, given: &Object, parts: &mut Parts) {
         self.last = index;
         let kind = text(given.get("type"));
-        if kind != "message" && kind != "reasoning" {
+        if kind != "message" {
             self.park(parts);
         }
         let item = self.items.entry(index).or_default();
@@ -114,7 +124,10 @@ impl Decoder {
             self.ids.insert(id.clone(), index);
         }
         match kind {
-            "reasoning" => item.whole = !items::is_plain_reasoning(given),
+            "reasoning" => {
+                item.whole = !items::is_plain_reasoning(given);
+                self.waiting = Some(index);
+            }
             "function_call" | "custom_tool_call" if item.call.is_none() => {
                 item.call = Some(items::start_call(given, parts));
             }
@@ -126,6 +139,7 @@ impl Decoder {
     /// A whole item; what was streamed of it already is not repeated.
     pub(super) fn item(&mut self, index: u64, given: Object, parts: &mut Parts) {
         self.last = index;
+        self.waiting = self.waiting.filter(|waiting| *waiting != index);
         let mut item = self.items.remove(&index).unwrap_or_default();
         if !item.done {
             item.done = true;
