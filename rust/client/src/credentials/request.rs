@@ -128,6 +128,9 @@ fn in_fallback(fallback: &Value, path: &str, found: &mut Vec<String>) {
             among_options(fields, format!("{path}.provider_options.{provider}"), found);
         }
     }
+    if let Some(extra) = fields.get("extra") {
+        among_options(extra, format!("{path}.extra"), found);
+    }
     // A fallback of a fallback is refused by the client; looked at all the same, one level down.
     if let Some(Value::Array(inner)) = fields.get("fallbacks") {
         for (at, inner) in inner.iter().enumerate() {
