@@ -110,6 +110,15 @@ fn reasoning_goes_back_as_it_came() {
 }
 
 #[test]
+fn reasoning_says_whose_it_is() {
+    let item = json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"});
+    let reply = whole(&json!([item, message("Hi")]));
+    let mark = json!({"openai": {}});
+    assert_eq!(reply.message.extra.as_ref(), mark.as_object());
+    assert_eq!(whole(&json!([message("Hi")])).message.extra, None);
+}
+
+#[test]
 fn encrypted_reasoning_without_a_summary_goes_back() {
     let item = json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"});
     assert_eq!(again(&streamed(&[done(0, &item)])), json!([item]));
