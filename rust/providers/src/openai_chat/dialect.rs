@@ -1,8 +1,6 @@
 //! What one provider does differently from this protocol as its inventor documents it, as data.
 
 use serde::{Deserialize, Serialize};
-
-/// The deviations of one provider; the default has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dialect {}
