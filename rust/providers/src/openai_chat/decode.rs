@@ -427,11 +427,6 @@ impl Decoder {
         }
         self.reasoning(reasoning.into(), parts);
         for detail in objects(message.get("reasoning_details")) {
-            if reasoning.is_empty() {
-                // Some give the readable text here alone.
-                let readable = some_text(detail.get("text")).or_else(|| some_text(detail.get("summary")));
-                self.reasoning(readable.unwrap_or_default().into(), parts);
-            }
             self.detail(detail);
         }
         match message.get("content") {

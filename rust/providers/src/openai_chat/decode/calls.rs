@@ -53,11 +53,6 @@ impl Calls {
         self.document += 1;
     }
 
-    /// Whether a call came that is not nothing at all.
-    pub(super) fn any(&self) -> bool {
-        self.list.iter().any(|call| !call.is_empty())
-    }
-
     /// Takes a piece; `whole` says that each is a call of its own. Gives whether a call begins now, before which the
     /// caller ends what is open; then comes [`say`](Self::say).
     pub(super) fn take(&mut self, piece: Piece<'_>, whole: bool) -> (usize, bool) {
@@ -154,7 +149,7 @@ impl Calls {
                     None => self.add(piece),
                 },
             };
-            if found != Some(at) || self.latest != Some(at) {
+            if found != Some(at) {
                 self.by_index.insert(index, at);
             }
             return at;
