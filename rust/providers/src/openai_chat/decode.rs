@@ -124,6 +124,7 @@ impl Decode for Decoder {
         if self.quick
             && event != "error"
             && let Some(document) = Document::read(data)
+            && (document.choices || document.usage.is_some())
         {
             return self.common(document, false, parts);
         }
