@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omni_bridge.testing import Interaction
 
-from tests.replay import reading, rebuild
+from tests.replay import agree, reading, rebuild
 from tests.replay.cases import CUTS, Case, cases, wire_folder
 from tests.replay.own import own_cases
 from tests.replay.run import compare, run
@@ -28,8 +28,17 @@ def test_no_number_of_the_replay_falls():
         if key in held and row.equal < held[key]["equal"]
     }
     assert fallen == {}, [" | ".join(one) for one in report.differences[:20]]
+    fallen = {
+        key: (row.native_equal, held[key]["native_equal"], row.same, held[key]["same"])
+        for key, row in report.rows.items()
+        if key in held and (row.native_equal < held[key]["native_equal"] or row.same < held[key]["same"])
+    }
+    assert fallen == {}, [" | ".join(one) for one in [*report.differences, *report.disagreements][:20]]
     assert report.sent >= EXPECTED["sent"]
+    assert report.total("native_sent") >= EXPECTED["native_sent"]
     assert report.equal >= 0.995 * report.sent
+    explained = agree.explained()
+    assert [one for one in report.disagreements if one[2] not in explained][:5] == []
     # What is not sent is not applicable for a reason that stands in the table.
     assert all(reason for row in report.rows.values() for reason in row.reasons)
 

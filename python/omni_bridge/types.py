@@ -474,6 +474,15 @@ class RetryPolicy(_Document):
     """Seconds of waiting at the most, over all tries."""
 
 
+class Budget(_Document):
+    """What a call may spend over all its tries. Both, if both are given."""
+
+    tokens: Count | None = None
+    """Tokens, input and output."""
+    usd: Annotated[float, Field(ge=0)] | None = None
+    """Dollars."""
+
+
 class Request(_Document):
     """One call of a model.
 
@@ -530,8 +539,13 @@ class Request(_Document):
     fallbacks: list[str | dict[str, JsonValue]] | None = None
     """What to try in turn when a model fails before its first event: model ids, or objects with the fields to
     change."""
+    fallback_mid_stream: bool | None = None
+    """Whether a fallback may also take over in the middle of an answer; the ``fallback`` event then says what does
+    not count any more."""
     retry: Count | RetryPolicy | None = None
     """How often to try again, before the first event only."""
+    budget: Budget | None = None
+    """What the call may spend over all its tries."""
     api_base: str | None = None
     """Another base URL for the provider."""
     api_key: str | None = Field(default=None, repr=False)

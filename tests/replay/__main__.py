@@ -1,4 +1,4 @@
-"""`python -m tests.replay`: one table of recorded traffic through our LiteLLM engine.
+"""`python -m tests.replay`: one table of recorded traffic through both engines.
 
 --cut NAME (may be repeated; "all" for every one)  --only TEXT  --limit N  --json FILE  --show N  --update
 """
@@ -14,37 +14,52 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from . import agree
 from .cases import CUTS, cases, wire_folder
-from .run import Report, run
+from .run import ENGINES, Report, run
 
 EXPECTED = Path(__file__).with_name("expected.json")
 
 
 def table(report: Report) -> str:
-    lines = [
-        f"{'provider':40} {'endpoint':32} {'sent':>6} {'equal':>6} {'diff':>5} {'n/a':>5}  why not applicable"
-    ]
+    counts = f"{'sent':>6} {'equal':>6} {'diff':>5} {'native':>7} {'equal':>6} {'= LiteLLM':>9} {'n/a':>5}"
+    lines = [f"{'provider':40} {'endpoint':32} {counts}  why not applicable"]
     for (file, endpoint), row in sorted(report.rows.items()):
         why = "; ".join(f"{reason}: {count}" for reason, count in row.reasons.most_common())
-        missing = sum(row.reasons.values())
         lines.append(
-            f"{file:40} {endpoint:32} {row.sent:6} {row.equal:6} {row.different:5} {missing:5}  {why}"
+            f"{file:40} {endpoint:32} {row.sent:6} {row.equal:6} {row.different:5}"
+            f" {row.native_sent:7} {row.native_equal:6} {row.same:9} {sum(row.reasons.values()):5}  {why}"
         )
-    share = 100 * report.equal / max(1, report.sent)
     skipped = sum(sum(row.reasons.values()) for row in report.rows.values())
+    native, equal, same = (report.total(name) for name in ("native_sent", "native_equal", "same"))
     lines.append(
-        f"{'TOTAL':40} {'':32} {report.sent:6} {report.equal:6} {report.sent - report.equal:5} {skipped:5} "
-        f" {share:.2f}% equal"
+        f"{'TOTAL':40} {'':32} {report.sent:6} {report.equal:6} {report.sent - report.equal:5}"
+        f" {native:7} {equal:6} {same:9} {skipped:5}  litellm {share(report.equal, report.sent)} equal,"
+        f" native {share(equal, native)} equal, native = LiteLLM {share(same, native)}"
     )
     return "\n".join(lines)
 
 
+def share(part: int, whole: int) -> str:
+    return f"{100 * part / max(1, whole):.2f}%"
+
+
 def document(report: Report, cuts: list[str]) -> dict[str, object]:
     rows = [
-        {"provider": f, "endpoint": e, "sent": r.sent, "equal": r.equal, "not_applicable": dict(r.reasons)}
-        for (f, e), r in sorted(report.rows.items())
+        {
+            "provider": file,
+            "endpoint": endpoint,
+            "sent": row.sent,
+            "equal": row.equal,
+            "native_sent": row.native_sent,
+            "native_equal": row.native_equal,
+            "same": row.same,
+            "not_applicable": dict(row.reasons),
+        }
+        for (file, endpoint), row in sorted(report.rows.items())
     ]
-    return {"cuts": cuts, "sent": report.sent, "equal": report.equal, "rows": rows}
+    names = ("sent", "equal", "native_sent", "native_equal", "same")
+    return {"cuts": cuts, **{name: report.total(name) for name in names}, "rows": rows}
 
 
 def main() -> int:
@@ -58,6 +73,9 @@ def main() -> int:
     parser.add_argument("--show", type=int, default=20, help="how many differences to print")
     parser.add_argument(
         "--update", action="store_true", help="write the numbers that the tests hold from falling"
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, action="append", help="one engine alone; both if not given"
     )
     given = parser.parse_args()
     if not wire_folder().is_dir():
@@ -81,7 +99,7 @@ def main() -> int:
                 if number == 0
                 else [case for case in every if case.interaction.streamed and not case.reason]
             )
-            await run(chosen, cut, report=report)
+            await run(chosen, cut, report=report, engines=given.engine or ENGINES)
 
     asyncio.run(play())
     print(table(report))
@@ -91,6 +109,15 @@ def main() -> int:
         print("differences: " + ", ".join(f"{name} {count}" for name, count in kinds.most_common()))
     for one in report.differences[: given.show]:
         print("  " + " | ".join(one))
+    apart = Counter(kind for _, _, kind, _ in report.disagreements)
+    known = agree.explained()
+    if apart:
+        print(
+            "native and LiteLLM differ: "
+            + ", ".join(f"{kind} {count}" for kind, count in apart.most_common())
+        )
+    for one in [one for one in report.disagreements if one[2] not in known][: given.show]:
+        print("  not explained in docs/differences.md: " + " | ".join(one))
     if given.json:
         Path(given.json).write_text(json.dumps(document(report, cuts), indent=1) + "\n", encoding="utf-8")
     if given.update:

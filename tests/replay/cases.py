@@ -15,6 +15,15 @@ from . import reading, rebuild
 
 ROOT = Path(__file__).resolve().parents[2]
 
+NATIVE = {
+    "chat/completions": "openai_chat",
+    "responses": "openai_responses",
+    "messages": "anthropic",
+    "generateContent": "gemini",
+    "streamGenerateContent": "gemini",
+}
+"""The endpoints that the native engine speaks, and its protocols' names for them."""
+
 CUTS = ("whole", "byte", "utf8", "crlf", "random(7)")
 
 

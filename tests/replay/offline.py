@@ -1,8 +1,8 @@
 """The native protocols over the recordings, without a network: ``python -m tests.replay.offline PROTOCOL``.
 
-Every recorded answer of the protocol is decoded by `rust/providers/examples/offline.rs`, cut in several ways, and
-compared with the plain reading; every recorded request, rebuilt as a request of the contract, is encoded again and
-compared in meaning with the recorded one.
+Every recorded answer of the protocol is decoded by `rust/providers/examples/offline.rs`, cut in several ways,
+and compared with the plain reading; every recorded request, rebuilt as a request of the contract, is encoded
+again and compared in meaning with the recorded one.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from typing import Any
 from omni_bridge.errors import OmniError, error_for
 
 from . import rebuild
-from .cases import ROOT, Case, cases
+from .cases import NATIVE, ROOT, Case, cases
 from .run import compare
 
-ENDPOINTS = {
-    "chat/completions": "openai_chat",
-    "responses": "openai_responses",
-    "messages": "anthropic",
-    "generateContent": "gemini",
-    "streamGenerateContent": "gemini",
-}
 CUTS = {"whole": 0, "byte": 1, "three": 3, "random(7)": -7}
 
 
 def build() -> str:
-    command = ["cargo", "build", "--quiet", "-p", "omni-providers", "--example", "offline", "--message-format=json"]
+    command = [
+        "cargo",
+        "build",
+        "--quiet",
+        "-p",
+        "omni-providers",
+        "--example",
+        "offline",
+        "--message-format=json",
+    ]
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = [json.loads(line) for line in out.splitlines()]
     return next(one["executable"] for one in found if one.get("executable"))
@@ -46,7 +48,8 @@ class Offline:
         self.child = subprocess.Popen([build()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self, **job: Any) -> dict[str, Any]:
-        assert self.child.stdin and self.child.stdout
+        assert self.child.stdin
+        assert self.child.stdout
         self.child.stdin.write(json.dumps(job) + "\n")
         self.child.stdin.flush()
         line = self.child.stdout.readline()
@@ -57,7 +60,7 @@ class Offline:
 
 def applicable(protocol: str, only: str = "") -> Iterator[Case]:
     for case in cases(only=only):
-        if ENDPOINTS.get(case.endpoint) == protocol and case.reason is None:
+        if NATIVE.get(case.endpoint) == protocol and case.reason is None:
             yield case
 
 
@@ -110,7 +113,7 @@ def meaning(protocol: str) -> Callable[[dict[str, Any], Case], dict[str, Any]]:
 
 def main() -> int:
     parse = argparse.ArgumentParser()
-    parse.add_argument("protocol", choices=sorted(set(ENDPOINTS.values())))
+    parse.add_argument("protocol", choices=sorted(set(NATIVE.values())))
     parse.add_argument("--only", default="", help="files of the corpus whose path holds this")
     parse.add_argument("--what", choices=("answers", "requests", "both"), default="both")
     parse.add_argument("--show", type=int, default=20)

@@ -358,6 +358,7 @@ def responses(wire: Json, provider: str) -> Json:
                 if k in ("name", "description", "parameters", "strict") and v is not None
             }
             tools.append({"type": "function", "function": function})
+            _keep(tools[-1], tool, {"type", *function})
         elif tool.get("type") == "custom":
             tools.append({"type": "custom", "custom": {k: v for k, v in tool.items() if k != "type"}})
         else:
@@ -396,6 +397,8 @@ def _responses_item(item: Json, out: list[Json]) -> None:
     parts = out[-1]["content"]
     if kind == "message":
         content = item["content"]
+        if item.get("phase"):
+            out[-1]["extra"] = {"openai": {"phase": item["phase"]}}
         for part in [{"type": "output_text", "text": content}] if isinstance(content, str) else content:
             if part["type"] == "refusal":
                 out[-1]["refusal"] = part["refusal"]
@@ -403,7 +406,7 @@ def _responses_item(item: Json, out: list[Json]) -> None:
                 parts.append(
                     {"type": "text", "text": part["text"], "annotations": part.get("annotations") or []}
                 )
-    elif kind == "reasoning":
+    elif kind == "reasoning" and not item.get("content"):
         summaries = [part["text"] for part in item.get("summary") or []] or [""]
         for number, text in enumerate(summaries):
             part = {"type": "reasoning", "text": text, "id": item.get("id")}
@@ -424,11 +427,21 @@ def _responses_item(item: Json, out: list[Json]) -> None:
         parts.append({"type": "provider", "provider": "openai", "kind": kind, "data": item})
 
 
+def _keep(ours: Json, wire: Json, known: set[str]) -> None:
+    """What only this provider has a word for stands in `extra`."""
+    rest = {key: value for key, value in wire.items() if key not in known and value is not None}
+    if rest:
+        ours["extra"] = {"openai": rest}
+
+
 def _responses_part(part: Json) -> Json:
     if part["type"] in ("input_text", "output_text"):
-        return {"type": "text", "text": part["text"]}
+        text: Json = {"type": "text", "text": part["text"]}
+        _keep(text, part, {"type", "text", "annotations", "logprobs"})
+        return text
     if part["type"] == "input_image" and part.get("image_url"):
-        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+        image = {"url": part["image_url"], "detail": part.get("detail")}
+        return {"type": "image_url", "image_url": {k: v for k, v in image.items() if v is not None}}
     return {"type": "provider", "provider": "openai", "kind": part["type"], "data": part}
 
 

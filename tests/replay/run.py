@@ -1,19 +1,23 @@
-"""Sends cases through the engine and compares what comes back with the plain reading."""
+"""Sends cases through both engines; compares the replies with the plain reading and with each other."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from omni_bridge.errors import OmniError
-from omni_bridge.testing import ReplayServer
+from omni_bridge.testing import Cassette, ReplayServer
 
-from . import reading
-from .cases import Case
+from . import agree, reading
+from .cases import NATIVE, Case
+
+ENGINES = ("litellm", "native")
 
 
 @dataclass
@@ -22,13 +26,22 @@ class Row:
     equal: int = 0
     different: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    native_sent: int = 0
+    native_equal: int = 0
+    same: int = 0
+    """Replies of the native engine that are those of LiteLLM in every field that both know."""
 
 
 @dataclass
 class Report:
     rows: dict[tuple[str, str], Row] = field(default_factory=lambda: defaultdict(Row))
     differences: list[tuple[str, str, str, str]] = field(default_factory=list)
-    """(cut, case, what differs, wanted and got)"""
+    """(engine and cut, case, what differs, wanted and got)"""
+    disagreements: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """(cut, case, kind of difference, both values) where the two engines answered differently."""
+
+    def total(self, name: str) -> int:
+        return sum(getattr(row, name) for row in self.rows.values())
 
     @property
     def sent(self) -> int:
@@ -39,15 +52,15 @@ class Report:
         return sum(row.equal for row in self.rows.values())
 
 
-async def ask(case: Case, base: str) -> dict[str, Any]:
-    """The reply of our LiteLLM engine as a dict, through the public Python door."""
+async def ask(case: Case, base: str, engine: str = "litellm") -> dict[str, Any]:
+    """The reply of one engine as a dict, through the public Python door."""
     import omni_bridge
 
     request = {
         **case.request,
         "api_base": api_base(case, base),
         "api_key": "recorded",
-        "engine": "litellm",
+        "engine": engine,
         "timeout": 60,
         "retry": 0,
     }
@@ -147,33 +160,69 @@ def _compare_error(case: Case, want: reading.Refused, error: OmniError | None) -
 
 
 async def run(
-    cases: list[Case], cut: str = "random(7)", at_once: int = 8, report: Report | None = None
+    cases: list[Case],
+    cut: str = "random(7)",
+    at_once: int = 8,
+    report: Report | None = None,
+    engines: Sequence[str] = ENGINES,
 ) -> Report:
-    """All cases once, their bodies cut one way."""
+    """All cases once through each of `engines`, their bodies cut one way."""
     report = report if report is not None else Report()
     sent = [case for case in cases if case.reason is None]
     for case in cases:
         if case.reason is not None:
             report.rows[case.row].reasons[case.reason] += 1
     gate = asyncio.Semaphore(at_once)
-    with ReplayServer([case.cassette for case in sent], cut=cut) as server:
 
-        async def one(number: int, case: Case) -> None:
+    async def attempt(
+        case: Case, base: str, engine: str
+    ) -> tuple[dict[str, Any] | None, OmniError | None, list[tuple[str, str]]]:
+        reply: dict[str, Any] | None = None
+        error: OmniError | None = None
+        try:
+            reply = await ask(case, base, engine)
+        except OmniError as problem:
+            error = problem
+        different = compare(case, reply, error)
+        report.differences += [(f"{engine} {cut}", case.name, name, text) for name, text in different]
+        return reply, error, different
+
+    def tapes(engine: str) -> list[Cassette]:
+        return [case.cassette for case in sent if engine == "litellm" or case.endpoint in NATIVE]
+
+    servers = {engine: ReplayServer(tapes(engine), cut=cut) for engine in engines}
+    with contextlib.ExitStack() as stack:
+        for server in servers.values():
+            stack.enter_context(server)
+
+        async def one(number: int, native_number: int | None, case: Case) -> None:
             async with gate:
-                reply: dict[str, Any] | None = None
-                error: OmniError | None = None
-                try:
-                    reply = await ask(case, server.url_of(number))
-                except OmniError as problem:
-                    error = problem
                 row = report.rows[case.row]
-                row.sent += 1
-                different = compare(case, reply, error)
-                if different:
-                    row.different += 1
-                    report.differences += [(cut, case.name, name, text) for name, text in different]
-                else:
-                    row.equal += 1
+                answers: dict[str, tuple[dict[str, Any] | None, OmniError | None]] = {}
+                if "litellm" in servers:
+                    reply, error, different = await attempt(
+                        case, servers["litellm"].url_of(number), "litellm"
+                    )
+                    answers["litellm"] = reply, error
+                    row.sent += 1
+                    row.different += bool(different)
+                    row.equal += not different
+                if "native" in servers and native_number is not None:
+                    base = servers["native"].url_of(native_number)
+                    reply, error, different = await attempt(case, base, "native")
+                    answers["native"] = reply, error
+                    row.native_sent += 1
+                    row.native_equal += not different
+                if len(answers) == 2:
+                    found = list(agree.differences(answers["native"], answers["litellm"]))
+                    row.same += not found
+                    report.disagreements += [(cut, case.name, kind, text) for kind, text in found]
 
-        await asyncio.gather(*(one(number, case) for number, case in enumerate(sent)))
+        native = itertools.count()
+        await asyncio.gather(
+            *(
+                one(number, next(native) if case.endpoint in NATIVE else None, case)
+                for number, case in enumerate(sent)
+            )
+        )
     return report

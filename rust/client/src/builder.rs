@@ -1,13 +1,21 @@
 //! Configuring a client.
 
+use crate::catalogue::Catalogue;
 use crate::client::{Client, Shared};
+use crate::credentials::{Credentials, LocalKeys, Principal};
 use crate::fallback;
+use crate::gate::{Gate, Limit};
 use crate::limits::{self, Limits};
-use crate::retry::{self, Budget};
+use crate::native::Native;
+use crate::retry::{self, Tries};
 use crate::source::Source;
+use crate::spend::{Ledger, Pricing};
+use crate::storm::Storm;
 use omni_bridge_py::embedded::EmbeddedConfig;
-use omni_core::{ChatEngine, Result, Retry, RetryPolicy, Timeout, Timeouts};
+use omni_core::{Budget, ChatEngine, Result, Retry, RetryPolicy, Timeout, Timeouts, Usage};
+use omni_transport::Transport;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -57,22 +65,36 @@ impl std::fmt::Debug for Bridge {
 #[must_use = "a builder does nothing until `build`"]
 pub struct ClientBuilder {
     engine: Option<Arc<dyn ChatEngine>>,
+    catalogue: Catalogue,
+    credentials: Option<Arc<dyn Credentials>>,
     bridge: Bridge,
     embedding: EmbeddedConfig,
     timeouts: Timeouts,
     retry: RetryPolicy,
     fallbacks: Vec<Value>,
+    fallback_mid_stream: bool,
+    limits: HashMap<String, Limit>,
+    budget: Option<Budget>,
+    pricing: Option<Pricing>,
+    trace_content: bool,
 }
 
 impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
             engine: None,
+            catalogue: Catalogue::builtin(),
+            credentials: None,
             bridge: Bridge::default(),
             embedding: EmbeddedConfig::default(),
             timeouts: limits::DEFAULT,
             retry: retry::DEFAULT,
             fallbacks: Vec::new(),
+            fallback_mid_stream: false,
+            limits: HashMap::new(),
+            budget: None,
+            pricing: None,
+            trace_content: false,
         }
     }
 }
@@ -98,6 +120,19 @@ impl ClientBuilder {
         self
     }
 
+    /// What is known of providers and models. Default: what is compiled in.
+    pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
+        self.catalogue = catalogue;
+        self
+    }
+
+    /// Where keys come from that calls do not bring. Default: the environment, the keychain of the operating system,
+    /// the file of `omni auth set --file`.
+    pub fn credentials(mut self, credentials: Arc<dyn Credentials>) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
     /// Limits for every call; a request's own `timeout` wins, field by field. Default: 15 s to connect, 600 s to
     /// the first event, 300 s between two events, none in all. A field that is `None` here keeps its default;
     /// `f64::INFINITY` means no limit.
@@ -118,6 +153,49 @@ impl ClientBuilder {
     /// A request's own `fallbacks` win. `api_key`, `api_base` and `headers` of the request stay with its provider.
     pub fn fallbacks<F: Into<Value>>(mut self, fallbacks: impl IntoIterator<Item = F>) -> Self {
         self.fallbacks = fallbacks.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether a fallback may also take over when a model fails in the middle of its answer; a request's own
+    /// `fallback_mid_stream` wins. Default: no. The `fallback` event names the parts that do not count any more: all
+    /// of the failed answer. The next model's parts have the indexes after them.
+    pub fn fallback_mid_stream(mut self, mid_stream: bool) -> Self {
+        self.fallback_mid_stream = mid_stream;
+        self
+    }
+
+    /// What `provider` (the part of a model id before its slash) may be asked at the most, by all calls of this
+    /// client and its clones. Default: no limit. Calls that must wait do so in the order of coming.
+    pub fn limits(mut self, provider: impl Into<String>, limit: Limit) -> Self {
+        self.limits.insert(provider.into(), limit);
+        self
+    }
+
+    /// What all calls of this client and its clones may spend, failed tries included. Default: no end.
+    ///
+    /// A try does not begin once a budget is reached, and an answer whose usage exceeds it while it still grows is
+    /// stopped, both with the error `budget`. An answer that is whole is given, as it has been paid for. Calls under
+    /// way at the same time may overshoot by what they use. Dollars are counted where a price is known. A request's
+    /// own `budget` holds for that call beside this one.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// How dollars are known where a provider does not say: from provider, model (without the provider), usage and
+    /// service tier. `None` for a price that is not known.
+    pub fn pricing(
+        mut self,
+        pricing: impl Fn(&str, &str, &Usage, Option<&str>) -> Option<f64> + Send + Sync + 'static,
+    ) -> Self {
+        self.pricing = Some(Arc::new(pricing));
+        self
+    }
+
+    /// Whether the spans of `tracing` carry what was said: messages, tools, stop texts, answers. Default: no. Keys
+    /// stand in none.
+    pub fn trace_content(mut self, content: bool) -> Self {
+        self.trace_content = content;
         self
     }
 
@@ -146,21 +224,50 @@ impl ClientBuilder {
     /// `invalid_request` naming the limit, the fallback or the address that cannot be.
     pub fn build(self) -> Result<Client> {
         let limits = Limits::new(&self.timeouts)?;
-        let budget = Budget::new(self.retry)?;
+        let tries = Tries::new(self.retry)?;
+        if let Some(budget) = &self.budget {
+            budget.check()?;
+        }
+        for (provider, limit) in &self.limits {
+            limit.check(provider)?;
+        }
+        let gates = self.limits.into_iter();
+        let gates = gates.map(|(provider, limit)| (provider, Gate::new(limit)));
         for (at, entry) in self.fallbacks.iter().enumerate() {
             fallback::check(at, entry)?;
         }
+        // A bridge service has a native engine of its own, and the keys.
+        let native = (self.engine.is_none() && self.bridge == Bridge::Embedded).then(|| {
+            let keys = LocalKeys::default();
+            Arc::new(Native {
+                transport: Transport::new(),
+                catalogue: self.catalogue,
+                environments: Arc::clone(keys.environments()),
+                credentials: self.credentials.unwrap_or_else(|| Arc::new(keys)),
+                principal: Principal::local(),
+                allow_endpoints: self.embedding.allow_endpoints,
+                allowed_hosts: self.embedding.allowed_hosts.clone(),
+            })
+        });
         let source = match self.engine {
             Some(engine) => Source::Given(engine),
             None => Source::new(self.bridge, self.embedding)?,
         };
         Ok(Client::from_shared(Shared {
             source,
+            native,
             timeouts: self.timeouts,
             limits,
             retry: self.retry,
-            budget,
+            tries,
             fallbacks: self.fallbacks,
+            fallback_mid_stream: self.fallback_mid_stream,
+            gates: gates.collect(),
+            storm: Storm::default(),
+            budget: self.budget,
+            ledger: Ledger::default(),
+            pricing: self.pricing,
+            trace_content: self.trace_content,
         }))
     }
 }
@@ -174,6 +281,8 @@ impl std::fmt::Debug for ClientBuilder {
             .field("timeouts", &self.timeouts)
             .field("retry", &self.retry)
             .field("fallbacks", &self.fallbacks.len())
+            .field("limits", &self.limits)
+            .field("budget", &self.budget)
             .finish_non_exhaustive()
     }
 }

@@ -1,15 +1,22 @@
 //! One call: its tries, its limits, its one last event. A state machine that is polled on the caller's own task;
 //! no task is spawned, and nothing but a timer is asked of the runtime.
 
+mod ends;
+mod spending;
+
+use self::spending::Spending;
 use crate::cancel::Cancel;
 use crate::client::Shared;
+use crate::gate::{Entry, Gate, Pass, Place};
 use crate::limits::{self, Limits};
-use crate::retry::{self, Budget};
+use crate::native::Route;
+use crate::retry::{self, Tries};
+use crate::trace::{self, Trace};
 use crate::{fallback, timer::Timer};
 use futures_core::Stream;
 use omni_core::{
-    Attempt, BoxFuture, ChatEngine, ChatStream, Code, EngineChoice, Error, Event, Fold, ModelId, Reply,
-    Request, Result, RetryPolicy, Step, Steps, Timeout, Timeouts,
+    Attempt, BoxFuture, ChatEngine, ChatStream, Code, Engine, Error, Event, Fold, ModelId, Request, Result,
+    RetryPolicy, Step, Steps, Timeout, Timeouts,
 };
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +39,8 @@ enum Limit {
     FirstEvent,
     Idle,
     Total,
+    /// The total limit, while the provider's own limits let no try begin.
+    Turn,
     /// A cancelled try should have closed its socket by now.
     Closing,
 }
@@ -46,6 +55,10 @@ struct Late {
 enum Stage {
     /// Not yet polled.
     New,
+    /// The provider's limits let nobody in yet.
+    Queued(Turn),
+    /// The key is being looked for.
+    Routing(BoxFuture<'static, Route>),
     /// The engine is being found.
     Connecting(BoxFuture<'static, Result<Arc<dyn ChatEngine>>>),
     /// A try runs.
@@ -54,6 +67,14 @@ enum Stage {
     Resting(Instant),
     /// The last event has been handed out.
     Ended,
+}
+
+/// Waiting for a turn.
+struct Turn {
+    gate: Arc<Gate>,
+    place: Option<Place>,
+    /// Tokens that the try may take.
+    estimate: u64,
 }
 
 /// The request as it was asked first, without its messages, and its limits.
@@ -75,7 +96,14 @@ pub(crate) struct Call {
     timeouts: Timeouts,
     limits: Limits,
     policy: RetryPolicy,
-    budget: Budget,
+    tries: Tries,
+    /// The running try's right to run, where its provider has limits.
+    pass: Option<Pass>,
+    spending: Spending,
+    fallback_mid_stream: bool,
+    /// So many indexes were used up by answers that were discarded.
+    index_base: u32,
+    trace: Option<Box<Trace>>,
     cancel: Arc<Cancel>,
     fold: Fold,
     attempts: Vec<Attempt>,
@@ -86,6 +114,10 @@ pub(crate) struct Call {
     cancelled_at: Option<Instant>,
     began: Instant,
     try_began: Instant,
+    /// Who makes the running try.
+    engine: Option<Engine>,
+    /// Why the native engine leaves the running try to the other one.
+    declined: Option<String>,
     events_since_clock: u32,
     timer: Timer,
 }
@@ -105,7 +137,12 @@ impl Call {
             timeouts: client.timeouts,
             limits: client.limits,
             policy: client.retry,
-            budget: client.budget,
+            tries: client.tries,
+            pass: None,
+            spending: Spending::new(client.budget),
+            fallback_mid_stream: client.fallback_mid_stream,
+            index_base: 0,
+            trace: None,
             client,
             cancel,
             fold: Fold::new(),
@@ -115,6 +152,8 @@ impl Call {
             cancelled_at: None,
             began: now,
             try_began: now,
+            engine: None,
+            declined: None,
             events_since_clock: 0,
             timer: Timer::default(),
         };
@@ -127,7 +166,13 @@ impl Call {
                 self.cancelled_at = Some(Instant::now());
                 match self.stage {
                     Stage::Calling(_) | Stage::Ended => {}
-                    Stage::New | Stage::Connecting(_) | Stage::Resting(_) => return self.cancelled(None),
+                    Stage::New
+                    | Stage::Queued(_)
+                    | Stage::Routing(_)
+                    | Stage::Connecting(_)
+                    | Stage::Resting(_) => {
+                        return self.cancelled(None);
+                    }
                 }
             }
             match &mut self.stage {
@@ -136,8 +181,54 @@ impl Call {
                     if let Err(error) = self.prepare() {
                         return self.failed(error);
                     }
-                    self.ask();
+                    if let Some(error) = self.ask() {
+                        return self.failed(error);
+                    }
                 }
+                Stage::Queued(turn) => {
+                    let first = turn.place.is_none();
+                    let entry =
+                        turn.gate
+                            .enter(&mut turn.place, turn.estimate, Instant::now(), context.waker());
+                    match entry {
+                        Entry::In(pass) => {
+                            self.pass = Some(pass);
+                            self.start();
+                        }
+                        Entry::Wait(until) => {
+                            if first {
+                                trace::queued(&self.request.model);
+                            }
+                            self.cancel.register(context.waker());
+                            if self.cancel.asked() {
+                                continue;
+                            }
+                            let total = self.limits.total.map(|total| (self.began + total, total));
+                            if let Some((at, after)) = total
+                                && Instant::now() >= at
+                            {
+                                let limit = Limit::Turn;
+                                let error = self.too_late(Late { limit, after });
+                                return self.failed(error);
+                            }
+                            let at = match (until, total) {
+                                (Some(until), Some((total, _))) => until.min(total),
+                                (Some(at), None) | (None, Some((at, _))) => at,
+                                (None, None) => return Poll::Pending,
+                            };
+                            if self.timer.poll(at, context).is_pending() {
+                                return Poll::Pending;
+                            }
+                        }
+                    }
+                }
+                Stage::Routing(routing) => match routing.as_mut().poll(context) {
+                    Poll::Ready(route) => self.follow(route),
+                    Poll::Pending => match self.wait(context) {
+                        Some(late) => return self.late(late),
+                        None => return Poll::Pending,
+                    },
+                },
                 Stage::Connecting(connecting) => match connecting.as_mut().poll(context) {
                     Poll::Ready(Ok(engine)) => self.begin(&*engine),
                     Poll::Ready(Err(error)) => {
@@ -166,7 +257,7 @@ impl Call {
                         // The next try may have better luck.
                         Some(
                             late @ Late {
-                                limit: Limit::FirstEvent,
+                                limit: Limit::FirstEvent | Limit::Idle,
                                 ..
                             },
                         ) => {
@@ -187,7 +278,9 @@ impl Call {
                     if self.timer.poll(until, context).is_pending() {
                         return Poll::Pending;
                     }
-                    self.ask();
+                    if let Some(error) = self.ask() {
+                        return self.failed(error);
+                    }
                 }
                 Stage::Ended => return Poll::Ready(None),
             }
@@ -197,10 +290,9 @@ impl Call {
     /// Checks the request before anything is sent, and takes out what is the client's own business.
     fn prepare(&mut self) -> Result<()> {
         self.request.check()?;
-        if self.request.engine == Some(EngineChoice::Native) {
-            let message =
-                "engine: there is no native engine in this version; leave it out, or ask for \"litellm\"";
-            return Err(Error::new(Code::Unsupported, message));
+        self.spending.budgets.call = self.request.budget.take();
+        if let Some(mid_stream) = self.request.fallback_mid_stream.take() {
+            self.fallback_mid_stream = mid_stream;
         }
         let fallbacks = self
             .request
@@ -222,7 +314,7 @@ impl Call {
         }
         if let Some(retry) = self.request.retry.take() {
             self.policy = retry::overlay(self.policy, retry);
-            self.budget = Budget::new(self.policy)?;
+            self.tries = Tries::new(self.policy)?;
         }
         // The engine alone sees the socket, so it gets this one limit; the others it must not double.
         let connect = self.timeouts.connect;
@@ -235,18 +327,60 @@ impl Call {
         Ok(())
     }
 
-    /// Begins a try.
-    fn ask(&mut self) {
+    /// Begins a try, in its turn; gives the error if a budget is spent.
+    fn ask(&mut self) -> Option<Error> {
+        if let Some(error) = self.spending.refuses(&self.client.ledger) {
+            return Some(error);
+        }
+        self.engine = None;
+        match self.client.gate(&self.request.model) {
+            None => self.start(),
+            Some(gate) => {
+                self.stage = Stage::Queued(Turn {
+                    estimate: gate.estimate(&self.request),
+                    gate,
+                    place: None,
+                });
+            }
+        }
+        None
+    }
+
+    /// Begins a try whose turn it is.
+    fn start(&mut self) {
         self.try_began = Instant::now();
         self.waiting_since = None;
-        match self.client.source.ready() {
-            Some(engine) => self.begin(&*engine),
-            None => self.stage = Stage::Connecting(self.client.source.connect()),
+        self.declined = None;
+        let route = self
+            .client
+            .route(&self.request, self.streamed, self.limits.connect);
+        self.follow(route);
+    }
+
+    fn follow(&mut self, route: Route) {
+        match route {
+            Route::Later(route) => self.stage = Stage::Routing(route),
+            Route::Native(steps) => {
+                self.engine = Some(Engine::Native);
+                self.call(steps);
+            }
+            Route::Bridge(declined) => {
+                self.declined = declined;
+                match self.client.source.ready() {
+                    Some(engine) => self.begin(&*engine),
+                    None => self.stage = Stage::Connecting(self.client.source.connect()),
+                }
+            }
+            Route::Refused(error) => self.call(Steps::failed(error)),
         }
     }
 
     fn begin(&mut self, engine: &dyn ChatEngine) {
-        let steps = engine.call(&self.request, self.streamed);
+        self.engine = Some(engine.name());
+        self.call(engine.call(&self.request, self.streamed));
+    }
+
+    fn call(&mut self, steps: Steps) {
         self.cancel.watch(steps.canceller());
         self.stage = Stage::Calling(steps);
     }
@@ -264,8 +398,23 @@ impl Call {
             };
         }
         match step {
-            Some(Step::Event(event)) if !event.is_last() => {
-                self.answered = true;
+            Some(Step::Event(mut event)) if !event.is_last() => {
+                if !self.answered {
+                    self.answered = true;
+                    if let Some(trace) = &mut self.trace {
+                        trace.first_event(self.streamed, self.began.elapsed());
+                    }
+                }
+                if self.spending.over.is_some() && event.adds() {
+                    let error = self.spending.over.take();
+                    return error.map(|error| self.end_failed(error));
+                }
+                if self.index_base > 0 {
+                    event.shift_index(self.index_base);
+                }
+                if let Event::Usage { usage } = &mut event {
+                    self.spend(usage);
+                }
                 self.fold.push(&event);
                 self.events_since_clock += 1;
                 if self.events_since_clock >= CLOCK_EVERY {
@@ -283,11 +432,11 @@ impl Call {
             Some(Step::Finish(finish)) => {
                 let attempts = self.attempts_with(None);
                 let reply = std::mem::take(&mut self.fold).finish(*finish, attempts);
-                Some(self.end_done(reply))
+                Some(self.end_done(Box::new(reply)))
             }
             Some(Step::Reply(mut reply)) => {
                 reply.attempts = self.attempts_with(None);
-                Some(self.end_done(*reply))
+                Some(self.end_done(reply))
             }
             Some(Step::Failed(error)) => self.settle(error),
             // Nobody asked for it: the engine is being shut down under the call.
@@ -301,19 +450,28 @@ impl Call {
 
     /// A try failed: rests before the next one, goes on with a fallback (and tells so), or ends.
     fn settle(&mut self, error: Error) -> Option<Event> {
-        let error = error.for_model(&self.request.model);
+        let mut error = self.with_reason(error).for_model(&self.request.model);
         self.stop_try();
-        if self.answered || error.code == Code::Cancelled {
+        if error.code == Code::Cancelled || (self.answered && !self.fallback_mid_stream) {
             return Some(self.end_failed(error));
         }
         let left = self
             .limits
             .total
             .map(|total| total.saturating_sub(self.began.elapsed()));
-        if let Some(rest) = self.budget.rest(&error, left) {
-            self.record(Some(error));
-            self.stage = Stage::Resting(Instant::now() + rest);
-            return None;
+        // What has been read is not asked for again: only before the answer the same model gets another try.
+        if !self.answered
+            && let Some(rest) = self.tries.rest(&error, left)
+        {
+            if self.client.may_retry(&self.request.model) {
+                trace::retry(&self.request.model, &error, rest);
+                self.record(Some(error));
+                self.stage = Stage::Resting(Instant::now() + rest);
+                return None;
+            }
+            error
+                .message
+                .push_str(" (not tried again: too many calls to this provider have failed lately)");
         }
         if error.code == Code::Budget || left.is_some_and(|left| left.is_zero()) {
             return Some(self.end_failed(error));
@@ -323,20 +481,40 @@ impl Call {
         };
         let from = self.request.model.clone();
         self.record(Some(error.clone()));
-        self.budget.next_model();
+        self.tries.next_model();
         if let Err(error) = self.change(&next) {
-            return Some(self.end(|reply| Event::Error { error, reply }));
+            return Some(self.end_with(error));
         }
+        trace::fallback(&from, &self.request.model, &error, self.answered);
         // No rest: another model knows nothing of the first one's trouble.
         self.stage = Stage::Resting(Instant::now());
+        // Of a half answer nothing counts, not even its reasoning: the next model begins anew, after its indexes.
+        let discarded = self.fold.indexes();
+        if let Some(last) = discarded.last() {
+            self.index_base = last.saturating_add(1);
+        }
+        self.answered = false;
         let event = Event::Fallback {
             from,
             to: self.request.model.clone(),
             error,
-            discarded: Vec::new(),
+            discarded,
         };
         self.fold.push(&event);
         Some(event)
+    }
+
+    /// What failed for want of the other engine says why the native one did not take the call.
+    fn with_reason(&self, mut error: Error) -> Error {
+        if let Some(why) = &self.declined
+            && matches!(error.code, Code::EngineUnavailable | Code::NotFound)
+        {
+            error.message = format!(
+                "{}; the native engine did not take this call: {why}",
+                error.message
+            );
+        }
+        error
     }
 
     /// Asks for what `fallback` makes of the first request. Each changes the first one, not the one before it.
@@ -398,6 +576,7 @@ impl Call {
             Limit::FirstEvent => "timeout.first_event: no answer began",
             Limit::Idle => "timeout.idle: nothing came",
             Limit::Total | Limit::Closing => "timeout.total: the answer was not whole",
+            Limit::Turn => "timeout.total: the provider's limits that this client keeps let no try begin",
         };
         let message = format!(
             "{what} within {} s; raise the limit if the model is only slow",
@@ -407,70 +586,6 @@ impl Call {
         error.provider = ModelId::parse(&self.request.model).provider.map(str::to_owned);
         error
     }
-
-    // The ends. Each leaves `Stage::Ended`, which drops the running try and so closes its socket.
-
-    fn late(&mut self, late: Late) -> Poll<Option<Event>> {
-        let error = self.too_late(late);
-        Poll::Ready(Some(self.end_failed(error)))
-    }
-
-    fn failed(&mut self, error: Error) -> Poll<Option<Event>> {
-        let error = error.for_model(&self.request.model);
-        Poll::Ready(Some(self.end(|reply| Event::Error { error, reply })))
-    }
-
-    fn cancelled(&mut self, closed_ms: Option<u64>) -> Poll<Option<Event>> {
-        Poll::Ready(Some(self.end_cancelled(closed_ms)))
-    }
-
-    fn end_failed(&mut self, error: Error) -> Event {
-        self.record(Some(error.clone()));
-        self.end(|reply| Event::Error { error, reply })
-    }
-
-    fn end_cancelled(&mut self, closed_ms: Option<u64>) -> Event {
-        if matches!(self.stage, Stage::Calling(_)) {
-            self.record(Some(
-                Error::new(Code::Cancelled, "the call was cancelled").for_model(&self.request.model),
-            ));
-        }
-        self.end(|reply| Event::Cancelled { reply, closed_ms })
-    }
-
-    fn end_done(&mut self, reply: Reply) -> Event {
-        self.stop_try();
-        Event::Done {
-            reply: Box::new(reply),
-        }
-    }
-
-    /// Ends with what has come so far.
-    fn end(&mut self, last: impl FnOnce(Box<Reply>) -> Event) -> Event {
-        self.stop_try();
-        let attempts = std::mem::take(&mut self.attempts);
-        last(Box::new(std::mem::take(&mut self.fold).partial(attempts)))
-    }
-
-    /// The running try, if there is one, is over: dropping it closes its socket.
-    fn stop_try(&mut self) {
-        self.cancel.unwatch();
-        self.stage = Stage::Ended;
-    }
-
-    fn record(&mut self, error: Option<Error>) {
-        self.attempts.push(Attempt {
-            model: self.request.model.clone(),
-            engine: self.client.source.ready().map(|engine| engine.name()),
-            error,
-            duration_ms: u64::try_from(self.try_began.elapsed().as_millis()).ok(),
-        });
-    }
-
-    fn attempts_with(&mut self, error: Option<Error>) -> Vec<Attempt> {
-        self.record(error);
-        std::mem::take(&mut self.attempts)
-    }
 }
 
 impl Stream for Call {
@@ -478,6 +593,10 @@ impl Stream for Call {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
         let call = &mut *self;
+        if matches!(call.stage, Stage::New) {
+            call.trace = Trace::open(&call.request, call.streamed, call.client.trace_content);
+        }
+        let _within = call.trace.as_ref().map(|trace| trace.span().clone().entered());
         catch_unwind(AssertUnwindSafe(|| call.drive(context))).unwrap_or_else(|_| {
             // The state may be torn, so the call ends here; the client and its other calls share none of it.
             self.failed(Error::internal(

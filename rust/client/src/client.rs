@@ -2,22 +2,84 @@
 
 use crate::builder::ClientBuilder;
 use crate::call::Call;
+use crate::gate::Gate;
 use crate::limits::Limits;
-use crate::retry::Budget;
+use crate::native::{Native, Route};
+use crate::retry::Tries;
 use crate::source::Source;
-use omni_core::{BoxFuture, ChatModel, ChatStream, ModelInfo, Reply, Request, Result, RetryPolicy, Timeouts};
+use crate::spend::{Ledger, Pricing, Spent};
+use crate::storm::Storm;
+use crate::trace;
+use omni_core::{
+    BoxFuture, Budget, ChatModel, ChatStream, Code, EngineChoice, Error, ModelId, ModelInfo, Reply, Request,
+    Result, RetryPolicy, Timeouts,
+};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What the clones of a client share.
 pub(crate) struct Shared {
     pub(crate) source: Source,
+    /// `None` where all calls go elsewhere: to a bridge service, or to an engine that the caller gave.
+    pub(crate) native: Option<Arc<Native>>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
-    pub(crate) budget: Budget,
+    pub(crate) tries: Tries,
     pub(crate) fallbacks: Vec<Value>,
+    pub(crate) fallback_mid_stream: bool,
+    /// By provider; only those that have limits.
+    pub(crate) gates: HashMap<String, Arc<Gate>>,
+    pub(crate) storm: Storm,
+    pub(crate) budget: Option<Budget>,
+    pub(crate) ledger: Ledger,
+    pub(crate) pricing: Option<Pricing>,
+    pub(crate) trace_content: bool,
+}
+
+impl Shared {
+    /// Begins a try of `request`, or says who else is to.
+    pub(crate) fn route(&self, request: &Request, stream: bool, connect: Option<Duration>) -> Route {
+        match &self.native {
+            Some(native) => native.route(request, stream, connect),
+            None if request.engine == Some(EngineChoice::Native) && self.source.is_given() => {
+                let message = "engine: this client was given an engine of its own; leave engine out";
+                Route::Refused(Error::new(Code::Unsupported, message))
+            }
+            None => Route::Bridge(None),
+        }
+    }
+
+    /// The gate before the provider of `model`, if it has one.
+    pub(crate) fn gate(&self, model: &str) -> Option<Arc<Gate>> {
+        if self.gates.is_empty() {
+            return None;
+        }
+        self.gates.get(provider(model)).map(Arc::clone)
+    }
+
+    /// Whether the retry budget of the provider of `model` has another retry; takes it.
+    pub(crate) fn may_retry(&self, model: &str) -> bool {
+        let provider = provider(model);
+        let may = self.storm.take(provider, Instant::now());
+        if !may {
+            trace::storm(provider);
+        }
+        may
+    }
+
+    /// A try of `model` succeeded; `again` if it was a retry.
+    pub(crate) fn succeeded(&self, model: &str, again: bool) {
+        self.storm.succeeded(provider(model), again);
+    }
+}
+
+/// Whose limits a call of `model` keeps; an id that names nobody is its own.
+fn provider(model: &str) -> &str {
+    ModelId::parse(model).provider.unwrap_or(model)
 }
 
 /// Calls models. Cheap to clone, and to be shared by any number of threads and tasks.
@@ -85,6 +147,12 @@ impl Client {
     /// need the [`canceller`](ChatStream::canceller), or what had come when a call failed.
     pub fn chat_events(&self, request: Request) -> ChatStream {
         Call::open(Arc::clone(&self.shared), request, false)
+    }
+
+    /// What the calls of this client and its clones have spent so far, failed tries included. Dollars are counted
+    /// where a price is known.
+    pub fn spent(&self) -> Spent {
+        self.shared.ledger.spent()
     }
 
     /// What is known of a model. Unknown fields are `None`.
@@ -158,6 +226,8 @@ impl std::fmt::Debug for Client {
             .field("timeouts", &self.shared.timeouts)
             .field("retry", &self.shared.retry)
             .field("fallbacks", &self.shared.fallbacks.len())
+            .field("limits", &self.shared.gates.len())
+            .field("budget", &self.shared.budget)
             .finish()
     }
 }

@@ -24,6 +24,13 @@ pub(crate) fn check(at: usize, fallback: &Value) -> Result<()> {
             "fallbacks[{at}].fallbacks: list all fallbacks in one list"
         )));
     }
+    for whole in ["budget", "fallback_mid_stream"] {
+        if object.contains_key(whole) {
+            return Err(Error::invalid(format!(
+                "fallbacks[{at}].{whole}: belongs to the whole call; give it in the request itself"
+            )));
+        }
+    }
     if object.contains_key("messages") {
         return Err(Error::invalid(format!(
             "fallbacks[{at}].messages: a fallback answers the same conversation; leave them out"

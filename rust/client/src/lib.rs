@@ -16,19 +16,30 @@
 mod builder;
 mod call;
 mod cancel;
+pub mod catalogue;
 mod client;
+mod content;
+pub mod credentials;
 mod fallback;
+mod gate;
 mod limits;
+mod native;
 mod retry;
 mod source;
+mod spend;
+mod storm;
 pub mod testing;
 mod timer;
+mod trace;
+mod window;
 
 pub use builder::{Bridge, ClientBuilder};
 pub use client::Client;
+pub use gate::Limit;
 pub use omni_core::{
-    Attempt, BoxFuture, CONTRACT, CacheCreation, Canceller, ChatEngine, ChatModel, ChatStream, Code, Content,
-    Custom, Engine, EngineChoice, Error, Event, FinishReason, Function, Message, ModelId, ModelInfo, Object,
-    Part, Reply, Request, Result, Retry, RetryPolicy, Role, Step, Steps, Stop, Timeout, Timeouts, Tool,
-    ToolCall, ToolChoice, Usage,
+    Attempt, BoxFuture, Budget, CONTRACT, CacheCreation, Canceller, ChatEngine, ChatModel, ChatStream, Code,
+    Content, Custom, Engine, EngineChoice, Error, Event, FinishReason, Function, Message, ModelId, ModelInfo,
+    Object, Part, Reply, Request, Result, Retry, RetryPolicy, Role, Step, Steps, Stop, Timeout, Timeouts,
+    Tool, ToolCall, ToolChoice, Usage,
 };
+pub use spend::Spent;

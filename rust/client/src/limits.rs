@@ -12,9 +12,11 @@ pub(crate) const DEFAULT: Timeouts = Timeouts {
     total: None,
 };
 
-/// The limits that the client itself keeps; `connect` goes to the engine, which alone sees the socket.
+/// The limits of a call. All but `connect` are kept by the client itself; that goes to the engine, which alone sees
+/// the socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Limits {
+    pub(crate) connect: Option<Duration>,
     pub(crate) first_event: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) total: Option<Duration>,
@@ -23,8 +25,8 @@ pub(crate) struct Limits {
 impl Limits {
     /// Checks `timeouts`.
     pub(crate) fn new(timeouts: &Timeouts) -> Result<Self> {
-        duration("timeout.connect", timeouts.connect)?;
         Ok(Self {
+            connect: duration("timeout.connect", timeouts.connect)?,
             first_event: duration("timeout.first_event", timeouts.first_event)?,
             idle: duration("timeout.idle", timeouts.idle)?,
             total: duration("timeout.total", timeouts.total)?,

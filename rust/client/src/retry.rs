@@ -31,21 +31,21 @@ pub(crate) fn overlay(below: RetryPolicy, above: Retry) -> RetryPolicy {
 
 /// What is left to spend on retries: tries for each model, seconds of rest for the whole call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
-    tries: u32,
+pub(crate) struct Tries {
+    most: u32,
     rest: Option<Duration>,
     done: u32,
 }
 
-impl Budget {
-    /// The budget that `policy` gives.
+impl Tries {
+    /// What `policy` gives.
     pub(crate) fn new(policy: RetryPolicy) -> Result<Self> {
         let rest = match policy.max_wait {
             Some(0.0) => Some(Duration::ZERO),
             seconds => limits::duration("retry.max_wait", seconds)?,
         };
         Ok(Self {
-            tries: policy.max_retries.unwrap_or(0),
+            most: policy.max_retries.unwrap_or(0),
             rest,
             done: 0,
         })
@@ -56,10 +56,15 @@ impl Budget {
         self.done = 0;
     }
 
+    /// Whether the try that runs is a second or later one of its model.
+    pub(crate) fn again(&self) -> bool {
+        self.done > 0
+    }
+
     /// How long to rest before the same model is tried again after `error`; `None` if it is not to be.
     /// `left` is what the call's total limit leaves: a rest that outlasts it would only waste the caller's time.
     pub(crate) fn rest(&mut self, error: &Error, left: Option<Duration>) -> Option<Duration> {
-        if !error.retryable || self.done >= self.tries {
+        if !error.retryable || self.done >= self.most {
             return None;
         }
         // No second try finds an interpreter that the first did not, and a cancelled call is over.
@@ -101,8 +106,8 @@ fn jitter() -> f64 {
 mod tests {
     use super::*;
 
-    fn budget(max_retries: u32, max_wait: f64) -> Budget {
-        Budget::new(RetryPolicy {
+    fn tries(max_retries: u32, max_wait: f64) -> Tries {
+        Tries::new(RetryPolicy {
             max_retries: Some(max_retries),
             max_wait: Some(max_wait),
         })
@@ -118,38 +123,38 @@ mod tests {
 
     #[test]
     fn rests_grow_and_are_jittered_within_half_to_whole() {
-        let mut budget = budget(9, 600.0);
+        let mut tries = tries(9, 600.0);
         for step in [500, 1000, 2000, 4000, 8000, 8000_u64] {
             let whole = Duration::from_millis(step);
-            let rest = budget.rest(&overloaded(None), None).unwrap();
+            let rest = tries.rest(&overloaded(None), None).unwrap();
             assert!(rest >= whole / 2 && rest <= whole, "{rest:?} of {whole:?}");
         }
     }
 
     #[test]
     fn count_bounds_the_tries_of_each_model() {
-        let mut budget = budget(1, 600.0);
-        assert!(budget.rest(&overloaded(None), None).is_some());
-        assert!(budget.rest(&overloaded(None), None).is_none());
-        budget.next_model();
-        assert!(budget.rest(&overloaded(None), None).is_some());
+        let mut tries = tries(1, 600.0);
+        assert!(tries.rest(&overloaded(None), None).is_some());
+        assert!(tries.rest(&overloaded(None), None).is_none());
+        tries.next_model();
+        assert!(tries.rest(&overloaded(None), None).is_some());
     }
 
     #[test]
     fn retry_after_is_kept_and_never_cut_short() {
-        let mut budget = budget(5, 60.0);
-        let rest = budget.rest(&overloaded(Some(3.0)), None).unwrap();
+        let mut tries = tries(5, 60.0);
+        let rest = tries.rest(&overloaded(Some(3.0)), None).unwrap();
         assert!(
             rest >= Duration::from_secs(3) && rest < Duration::from_secs(4),
             "{rest:?}"
         );
         assert_eq!(
-            budget.rest(&overloaded(Some(3600.0)), None),
+            tries.rest(&overloaded(Some(3600.0)), None),
             None,
             "longer than max_wait: no retry"
         );
         assert_eq!(
-            budget.rest(&overloaded(Some(3.0)), Some(Duration::from_secs(2))),
+            tries.rest(&overloaded(Some(3.0)), Some(Duration::from_secs(2))),
             None,
             "longer than the call may last"
         );
@@ -157,27 +162,27 @@ mod tests {
 
     #[test]
     fn rests_of_all_models_share_max_wait() {
-        let mut budget = budget(5, 5.0);
-        assert!(budget.rest(&overloaded(Some(4.0)), None).is_some());
-        budget.next_model();
-        assert!(budget.rest(&overloaded(Some(4.0)), None).is_none());
+        let mut tries = tries(5, 5.0);
+        assert!(tries.rest(&overloaded(Some(4.0)), None).is_some());
+        tries.next_model();
+        assert!(tries.rest(&overloaded(Some(4.0)), None).is_none());
     }
 
     #[test]
     fn what_cannot_succeed_is_not_tried_again() {
-        let mut budget = budget(5, 60.0);
+        let mut tries = tries(5, 60.0);
         for code in [
             Code::Authentication,
             Code::InvalidRequest,
             Code::EngineUnavailable,
             Code::Cancelled,
         ] {
-            assert_eq!(budget.rest(&Error::new(code, "no"), None), None, "{code}");
+            assert_eq!(tries.rest(&Error::new(code, "no"), None), None, "{code}");
         }
         let told = Error {
             retryable: false,
             ..Error::new(Code::Provider, "no")
         };
-        assert_eq!(budget.rest(&told, None), None);
+        assert_eq!(tries.rest(&told, None), None);
     }
 }

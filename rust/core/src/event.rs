@@ -314,6 +314,49 @@ impl Event {
         }
     }
 
+    /// Moves the part that this event belongs to `by` places on.
+    pub fn shift_index(&mut self, by: u32) {
+        match self {
+            Event::TextStart { index }
+            | Event::TextDelta { index, .. }
+            | Event::TextEnd { index, .. }
+            | Event::ReasoningStart { index, .. }
+            | Event::ReasoningDelta { index, .. }
+            | Event::ReasoningEnd { index, .. }
+            | Event::ToolCallStart { index, .. }
+            | Event::ToolCallDelta { index, .. }
+            | Event::ToolCallEnd { index, .. }
+            | Event::MediaStart { index, .. }
+            | Event::MediaDelta { index, .. }
+            | Event::MediaEnd { index, .. }
+            | Event::ProviderPart { index, .. } => *index = index.saturating_add(by),
+            Event::Start { .. }
+            | Event::RefusalDelta { .. }
+            | Event::Fallback { .. }
+            | Event::Usage { .. }
+            | Event::Done { .. }
+            | Event::Error { .. }
+            | Event::Cancelled { .. } => {}
+        }
+    }
+
+    /// Whether this event adds to the answer; others only close what stands, or tell about it.
+    pub const fn adds(&self) -> bool {
+        matches!(
+            self,
+            Event::TextStart { .. }
+                | Event::TextDelta { .. }
+                | Event::RefusalDelta { .. }
+                | Event::ReasoningStart { .. }
+                | Event::ReasoningDelta { .. }
+                | Event::ToolCallStart { .. }
+                | Event::ToolCallDelta { .. }
+                | Event::MediaStart { .. }
+                | Event::MediaDelta { .. }
+                | Event::ProviderPart { .. }
+        )
+    }
+
     /// Whether nothing can follow this event.
     pub const fn is_last(&self) -> bool {
         matches!(

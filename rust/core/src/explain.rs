@@ -76,7 +76,9 @@ static REQUEST: Record = Record {
             Shape::Either(&[Shape::Number, Shape::Record(&TIMEOUTS)]),
         ),
         ("fallbacks", Shape::List(&Shape::Any)),
+        ("fallback_mid_stream", Shape::Flag),
         ("retry", Shape::Either(&[U32, Shape::Record(&RETRY)])),
+        ("budget", Shape::Record(&BUDGET)),
         ("api_base", Shape::Text),
         ("api_key", Shape::Text),
         ("headers", Shape::Object),
@@ -102,6 +104,12 @@ static TIMEOUTS: Record = Record {
 
 static RETRY: Record = Record {
     fields: &[("max_retries", U32), ("max_wait", Shape::Number)],
+    required: &[],
+    closed: true,
+};
+
+static BUDGET: Record = Record {
+    fields: &[("tokens", U64), ("usd", Shape::Number)],
     required: &[],
     closed: true,
 };

@@ -211,6 +211,14 @@ impl Fold {
         }
     }
 
+    /// The indexes of the parts that have begun, in order, each once.
+    pub fn indexes(&self) -> Vec<u32> {
+        let mut indexes: Vec<u32> = self.slots.iter().map(|(index, _)| *index).collect();
+        indexes.sort_unstable();
+        indexes.dedup();
+        indexes
+    }
+
     /// The reply of a whole answer.
     pub fn finish(self, finish: Finish, attempts: Vec<Attempt>) -> Reply {
         let mut reply = self.partial(attempts);

@@ -25,7 +25,7 @@ pub use json::{Object, from_slice_lenient, mend_surrogates, unreadable};
 pub use message::{Content, Message, Part, Role};
 pub use model::{BoxFuture, Canceller, ChatModel, ChatStream, ModelId, ModelInfo};
 pub use reply::{Attempt, CacheCreation, Engine, FinishReason, Reply, Usage};
-pub use request::{EngineChoice, Request, Retry, RetryPolicy, Stop, Timeout, Timeouts};
+pub use request::{Budget, EngineChoice, Request, Retry, RetryPolicy, Stop, Timeout, Timeouts};
 pub use sse::{SseFrame, SseReader};
 pub use tool::{Custom, Function, Tool, ToolCall, ToolChoice};
 

@@ -72,6 +72,30 @@ pub struct RetryPolicy {
     pub max_wait: Option<f64>,
 }
 
+/// What a call may spend over all its tries. Both, if both are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Tokens, input and output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+}
+
+impl Budget {
+    /// Refuses what is no amount of dollars.
+    pub fn check(&self) -> Result<()> {
+        match self.usd {
+            Some(usd) if !usd.is_finite() || usd < 0.0 => Err(Error::invalid(format!(
+                "budget.usd: expected an amount of dollars from 0, got {usd}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The fields that Debug shows: numbers and words of the contract.
 const SHOWN: &[&str] = &[
     "parallel_tool_calls",
@@ -90,7 +114,9 @@ const SHOWN: &[&str] = &[
     "reasoning_effort",
     "reasoning_budget_tokens",
     "timeout",
+    "fallback_mid_stream",
     "retry",
+    "budget",
     "engine",
 ];
 
@@ -180,8 +206,13 @@ request! {
     timeout: Timeout;
     /// What to try in turn when a model fails before its first event: model ids, or objects with the fields to change.
     fallbacks: Vec<Value>;
+    /// Whether a fallback may also take over in the middle of an answer; the `fallback` event then says what does not
+    /// count any more.
+    fallback_mid_stream: bool;
     /// How often to try again.
     retry: Retry;
+    /// What the call may spend over all its tries.
+    budget: Budget;
     /// Another base URL for the provider.
     api_base: String;
     /// The key for this call.
@@ -353,12 +384,10 @@ impl Request {
                 above("timeout.total", each.total)?;
             }
         }
-        match self.retry {
-            Some(Retry::Policy(policy)) => {
-                seconds("retry.max_wait", policy.max_wait, "from 0", |value| value < 0.0)
-            }
-            _ => Ok(()),
+        if let Some(Retry::Policy(policy)) = self.retry {
+            seconds("retry.max_wait", policy.max_wait, "from 0", |value| value < 0.0)?;
         }
+        self.budget.map_or(Ok(()), |budget| budget.check())
     }
 
     fn check_objects(&self) -> Result<()> {

@@ -6,6 +6,8 @@
 mod answer;
 mod anthropic;
 mod dialect;
+mod driver;
+mod error;
 mod fault;
 mod gemini;
 mod known;
@@ -18,6 +20,7 @@ mod value;
 
 pub use answer::Answer;
 pub use dialect::Dialect;
+pub use driver::{Outgoing, call, join};
 pub use fault::Fault;
 pub use known::dialect_of;
 pub use protocol::{Context, Encoded, Protocol, Target};
