@@ -1,4 +1,5 @@
-//! The openai_chat protocol.
+//! OpenAI's chat completions, as OpenAI and many others speak them. Source: recorded traffic, and
+//! <https://platform.openai.com/docs/api-reference/chat>.
 
 mod decode;
 mod dialect;
