@@ -7,7 +7,9 @@ use crate::output::{self, Output};
 use omni_bridge::Error;
 use omni_bridge::credentials::{KeyFile, Keychain, KeychainError, LocalKeys, Secret, Source, Stored};
 use omni_core::Code;
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,11 +184,7 @@ fn provider(text: &str) -> Result<&str, Failure> {
 /// The key: from the terminal without echo, or all that is piped in.
 fn read_key(provider: &str) -> Result<Secret, Failure> {
     let text = if io::stdin().is_terminal() {
-        match rpassword::prompt_password(format!("Key of {provider} (not shown): ")) {
-            Ok(text) => Secret::from(text),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(Failure::Interrupted),
-            Err(error) => return Err(Failure::Io(format!("the terminal: {error}"))),
-        }
+        typed(provider)?
     } else {
         piped()?
     };
@@ -205,6 +203,43 @@ fn read_key(provider: &str) -> Result<Secret, Failure> {
     } else {
         Secret::from(key)
     })
+}
+
+fn typed(provider: &str) -> Result<Secret, Failure> {
+    let failed = |error: io::Error| Failure::Io(format!("the terminal: {error}"));
+    // rpassword shows its question first: a fast hand, or a paste, would still be echoed.
+    let quiet = Quiet::new().map_err(failed)?;
+    let text = rpassword::prompt_password(format!("Key of {provider} (not shown): "));
+    drop(quiet);
+    match text {
+        Ok(text) => Ok(Secret::from(text)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(Failure::Interrupted),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// A terminal that echoes nothing and lets Ctrl-C be read, until this is dropped.
+struct Quiet {
+    terminal: File,
+    before: Termios,
+}
+
+impl Quiet {
+    fn new() -> io::Result<Self> {
+        let terminal = File::open("/dev/tty")?;
+        let before = termios::tcgetattr(&terminal)?;
+        let mut after = before.clone();
+        after.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ISIG;
+        termios::tcsetattr(&terminal, OptionalActions::Now, &after)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // The terminal may be gone: then nobody sees it either.
+        let _ = termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
 }
 
 fn piped() -> Result<Secret, Failure> {
