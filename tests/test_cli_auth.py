@@ -7,6 +7,7 @@ import os
 import pty
 import stat
 import subprocess
+import termios
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def on_a_terminal(omni: str, *words: str, env: dict[str, str], typed: bytes) -> 
         if not more:
             break
         shown += more
+    assert termios.tcgetattr(terminal)[3] & termios.ECHO, "the terminal is as it was"
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown
 

@@ -4,12 +4,11 @@ use crate::args::{AuthCommand, AuthList, AuthRemove, AuthSet};
 use crate::exit::{DONE, Failure};
 use crate::keys;
 use crate::output::{self, Output};
+use crate::terminal::{self, Typed};
 use omni_bridge::Error;
 use omni_bridge::credentials::{KeyFile, Keychain, KeychainError, LocalKeys, Secret, Source, Stored};
 use omni_core::Code;
-use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use serde_json::{Value, json};
-use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -206,39 +205,10 @@ fn read_key(provider: &str) -> Result<Secret, Failure> {
 }
 
 fn typed(provider: &str) -> Result<Secret, Failure> {
-    let failed = |error: io::Error| Failure::Io(format!("the terminal: {error}"));
-    // rpassword shows its question first: a fast hand, or a paste, would still be echoed.
-    let quiet = Quiet::new().map_err(failed)?;
-    let text = rpassword::prompt_password(format!("Key of {provider} (not shown): "));
-    drop(quiet);
-    match text {
-        Ok(text) => Ok(Secret::from(text)),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(Failure::Interrupted),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// A terminal that echoes nothing and lets Ctrl-C be read, until this is dropped.
-struct Quiet {
-    terminal: File,
-    before: Termios,
-}
-
-impl Quiet {
-    fn new() -> io::Result<Self> {
-        let terminal = File::open("/dev/tty")?;
-        let before = termios::tcgetattr(&terminal)?;
-        let mut after = before.clone();
-        after.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ISIG;
-        termios::tcsetattr(&terminal, OptionalActions::Now, &after)?;
-        Ok(Self { terminal, before })
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        // The terminal may be gone: then nobody sees it either.
-        let _ = termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    match terminal::ask(&format!("Key of {provider} (not shown): ")) {
+        Ok(Typed::Line(secret)) => Ok(secret),
+        Ok(Typed::Interrupted) => Err(Failure::Interrupted),
+        Err(error) => Err(Failure::Io(format!("the terminal: {error}"))),
     }
 }
 
