@@ -31,6 +31,15 @@ Examples:
 Keys are read from the environment under LiteLLM's names: OPENAI_API_KEY, ANTHROPIC_API_KEY, …
 Without a key: `omni demo-server` stands in for a provider.";
 
+const AUTH_EXAMPLES: &str = "\
+Examples:
+  omni auth set openai                       # asks for the key
+  pass show openai | omni auth set openai --file
+  omni auth list
+
+A call takes the key that it is given, else the environment's, else the keychain's, else the file's.
+OMNI_KEYCHAIN=off leaves the keychain out; OMNI_CREDENTIALS names another file.";
+
 /// One LLM call for every provider: ask, look, serve.
 #[derive(Debug, Parser)]
 #[command(
@@ -77,6 +86,8 @@ pub(crate) enum Command {
     Models(Models),
     /// Look at what is there and what is missing, and say how to mend it
     Doctor(Doctor),
+    /// Keep, list and remove keys
+    Auth(Auth),
     /// Serve the same call over HTTP (needs Python)
     #[command(disable_help_flag = true)]
     Serve(Rest),
@@ -164,6 +175,53 @@ pub(crate) struct Doctor {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = AUTH_EXAMPLES)]
+pub(crate) struct Auth {
+    #[command(subcommand)]
+    pub(crate) command: AuthCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthCommand {
+    /// Keep a provider's key; it is asked for without echo, or read from a pipe
+    Set(AuthSet),
+    /// List the keys that are there: names and places, never values
+    List(AuthList),
+    /// Forget a provider's key, wherever `set` put it
+    Remove(AuthRemove),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AuthSet {
+    /// Provider, as in a model id: openai, anthropic, …
+    #[arg(value_name = "PROVIDER")]
+    pub(crate) provider: String,
+
+    /// Keep it in a file that only you can read, instead of the keychain [default: omni/credentials.json in your folder
+    /// for configuration, or OMNI_CREDENTIALS]
+    #[arg(long)]
+    pub(crate) file: bool,
+
+    /// A key that was written here after all: it is taken, so that no message repeats it, and refused.
+    #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
+    pub(crate) misplaced: Vec<OsString>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AuthList {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AuthRemove {
+    /// Provider, as in a model id
+    #[arg(value_name = "PROVIDER")]
+    pub(crate) provider: String,
 }
 
 /// Arguments that the Python command reads.

@@ -1,14 +1,20 @@
 //! `omni doctor`: what is there, what is missing, how to mend it. Keys by name, never by value.
 
 use crate::args::{Common, Doctor};
+use crate::auth;
 use crate::exit::{DONE, Failure, exit_code};
 use crate::host::{self, Composition};
 use crate::keys;
 use crate::output::Output;
 use omni_bridge::Error;
+use omni_bridge::credentials::{LocalKeys, Source};
 use omni_core::{CONTRACT, Code};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long the keychain is waited for.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// What was found.
 #[derive(Debug, Default, Serialize)]
@@ -19,6 +25,10 @@ struct Report {
     engine: Value,
     /// Names of credentials that are set.
     keys: Vec<String>,
+    /// Providers whose key stands in the keychain or the key file, and where.
+    kept: Vec<Kept>,
+    /// Why the keychain or the key file could not be read; empty if nothing is wrong.
+    notes: Vec<String>,
     /// What `omni chat` asks when no model is named.
     default_model: Option<String>,
     /// What is missing and how to mend it; empty if a call can be made.
@@ -26,6 +36,12 @@ struct Report {
     /// The first problem's kind, as the exit code tells it.
     #[serde(skip)]
     code: Option<Code>,
+}
+
+#[derive(Debug, Serialize)]
+struct Kept {
+    provider: String,
+    source: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,6 +88,7 @@ async fn examine(common: &Common, composition: &Composition) -> Report {
             Err(error) => report.fail(&error),
         }
     } else {
+        report.examine_kept().await;
         report.examine_interpreter(common, composition);
         if report.problems.is_empty() {
             match client.op("doctor", json!({})).await {
@@ -98,6 +115,25 @@ async fn examine(common: &Common, composition: &Composition) -> Report {
 }
 
 impl Report {
+    /// What `omni auth set` has kept. The environment's keys come from the engine, which knows more names.
+    async fn examine_kept(&mut self) {
+        // The keychain may take its time: Ctrl-C is heard meanwhile.
+        let looking = tokio::task::spawn_blocking(|| auth::stored(&LocalKeys::default(), LIMIT));
+        let Ok((found, notes)) = looking.await else {
+            return;
+        };
+        let kept = found
+            .into_iter()
+            .filter(|row| !matches!(row.source, Source::Environment(_)));
+        self.kept = kept
+            .map(|row| Kept {
+                source: row.source.name(),
+                provider: row.provider,
+            })
+            .collect();
+        self.notes = notes;
+    }
+
     fn examine_interpreter(&mut self, common: &Common, composition: &Composition) {
         match host::interpreter(common, composition) {
             Ok((program, None)) => {
@@ -151,6 +187,17 @@ fn page(report: &Report) -> String {
         report.keys.join(", ")
     };
     lines.push(format!("keys set     {keys}"));
+    if !report.kept.is_empty() {
+        let kept: Vec<String> = report
+            .kept
+            .iter()
+            .map(|kept| format!("{} ({})", kept.provider, kept.source))
+            .collect();
+        lines.push(format!("keys kept    {}", kept.join(", ")));
+    }
+    for line in &report.notes {
+        lines.push(format!("note         {line}"));
+    }
     let model = report
         .default_model
         .as_deref()

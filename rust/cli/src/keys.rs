@@ -1,4 +1,6 @@
-//! Which provider a person without a preference means.
+//! Which provider a person without a preference means, and whose key a variable holds.
+
+use omni_bridge::credentials::Environment;
 
 /// Names of keys, as LiteLLM reads them, each with a small model of that provider that can call tools.
 const BY_KEY: &[(&str, &str)] = &[
@@ -23,6 +25,24 @@ pub(crate) fn default_model(set: impl Fn(&str) -> bool) -> Option<(&'static str,
 /// Whether the environment has `name`, not empty.
 pub(crate) fn in_environment(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+/// The providers that may have a key here, each with the names of its variables: those with a small model, then whoever
+/// has a variable that ends with `_API_KEY`.
+pub(crate) fn known(environment: &Environment) -> Vec<(String, Vec<String>)> {
+    let mut known: Vec<(String, Vec<String>)> = Vec::new();
+    for (key, model) in BY_KEY {
+        let provider = model.split_once('/').map_or(*model, |(provider, _)| provider);
+        known.push((provider.to_owned(), vec![(*key).to_owned()]));
+    }
+    for key in environment.credential_names() {
+        if let Some(provider) = key.strip_suffix("_API_KEY")
+            && !BY_KEY.iter().any(|(known, _)| *known == key)
+        {
+            known.push((provider.to_lowercase(), vec![key.to_owned()]));
+        }
+    }
+    known
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A shell: it reads arguments, calls the client, prints. What a call does is the client's business.
 
 mod args;
+mod auth;
 mod chat;
 mod doctor;
 mod exit;
@@ -55,6 +56,7 @@ fn command(args: Args, composition: &Composition) -> Result<i32, Failure> {
         Command::Chat(chat) => on_runtime(chat::run(*chat, &common, composition)),
         Command::Models(models) => on_runtime(models::run(models, &common, composition)),
         Command::Doctor(doctor) => on_runtime(doctor::run(&doctor, &common, composition)),
+        Command::Auth(auth) => auth::run(&auth.command),
         Command::Serve(rest) => host::exec("serve", &rest.arguments, &common, composition),
         Command::DemoServer(rest) => host::exec("demo-server", &rest.arguments, &common, composition),
     }

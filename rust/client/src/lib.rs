@@ -16,8 +16,10 @@
 mod builder;
 mod call;
 mod cancel;
+pub mod catalogue;
 mod client;
 mod content;
+pub mod credentials;
 mod fallback;
 mod gate;
 mod limits;

@@ -133,6 +133,33 @@ impl Parts {
         }
     }
 
+    /// Takes the open part out without ending it: its provider tells another one before it is whole.
+    pub(crate) fn park(&mut self) -> Option<(Open, u32)> {
+        self.open.take()
+    }
+
+    /// Opens a parked part again, to go on with it or to end it.
+    pub(crate) fn resume(&mut self, parked: (Open, u32)) {
+        self.close();
+        self.open = Some(parked);
+    }
+
+    /// A place in the message for a part that will come later, with [`provider_at`](Self::provider_at).
+    pub(crate) fn reserve(&mut self) -> u32 {
+        self.take_index()
+    }
+
+    /// What only this provider understands, at a place that was kept for it.
+    pub(crate) fn provider_at(&mut self, index: u32, provider: &str, kind: &str, data: Value) {
+        self.events.push_back(Event::ProviderPart {
+            index,
+            provider: provider.to_owned(),
+            kind: kind.to_owned(),
+            data,
+            signature: None,
+        });
+    }
+
     /// Sound or a picture that came in one piece.
     pub(crate) fn media(&mut self, mime: String, base64: String, signature: Option<String>) {
         self.close();

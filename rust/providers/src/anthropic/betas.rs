@@ -1,6 +1,7 @@
 //! The header `anthropic-beta`: only what a feature of the request still needs, as data.
 
 use super::messages::Conversation;
+use super::model::{Ability, Thinking};
 use super::tools::WireTool;
 use super::wire::{Block, Body, Said, Source};
 use crate::value::{says_something, text};
@@ -27,16 +28,28 @@ const TOOLS: &[(&str, &str)] = &[
     ("mcp_toolset", "mcp-client-2025-11-20"),
 ];
 
+/// Models before adaptive thinking take an effort only with it.
+const EFFORT: &str = "effort-2025-11-24";
+/// An output configuration of one message.
+const MESSAGE_CONFIG: &str = "mid-conversation-output-config-2026-07-01";
+
 /// By what stands in `provider_options`.
 type Test = fn(&Object) -> bool;
 const OPTIONS: &[(&str, Test)] = &[
-    ("mcp-client-2025-04-04", |options| {
-        says(options, "mcp_servers") && !has_tool(options, "mcp_toolset")
-    }),
+    ("mcp-client-2025-04-04", |options| says(options, "mcp_servers")),
     ("skills-2025-10-02", |options| {
         options
             .get("container")
             .is_some_and(|container| container.get("skills").is_some_and(says_something))
+    }),
+    ("task-budgets-2026-03-13", |options| {
+        inner(options, "output_config", "task_budget").is_some()
+    }),
+    ("server-side-fallback-2026-07-01", |options| {
+        says(options, "fallbacks")
+    }),
+    ("thinking-display-updates-2026-08-18", |options| {
+        text(inner(options, "thinking", "display")) == "updates"
     }),
     ("fast-mode-2026-02-01", |options| {
         text(options.get("speed")) == "fast"
@@ -57,12 +70,8 @@ fn says(options: &Object, key: &str) -> bool {
     options.get(key).is_some_and(says_something)
 }
 
-fn has_tool(options: &Object, kind: &str) -> bool {
-    let tools = options.get("tools").and_then(Value::as_array);
-    tools
-        .into_iter()
-        .flatten()
-        .any(|tool| text(tool.get("type")) == kind)
+fn inner<'a>(options: &'a Object, key: &str, inner: &str) -> Option<&'a Value> {
+    options.get(key)?.get(inner)
 }
 
 fn edits(options: &Object) -> impl Iterator<Item = &str> {
@@ -100,10 +109,10 @@ impl<'a> Betas<'a> {
                 "container_upload" => self.add(FILES),
                 "tool_addition" | "tool_removal" => self.add(TOOL_CHANGES),
                 "compaction" if !text(wire.get("signature")).is_empty() => self.add(COMPACTION),
-                "document" | "image" => {
-                    if wire.get("source").map(|source| text(source.get("type"))) == Some("file") {
-                        self.add(FILES);
-                    }
+                "document" | "image"
+                    if wire.get("source").map(|source| text(source.get("type"))) == Some("file") =>
+                {
+                    self.add(FILES);
                 }
                 _ => {}
             }
@@ -131,11 +140,19 @@ pub(super) fn betas(
     conversation: &Conversation<'_>,
     tools: &[WireTool<'_>],
     options: Option<&Object>,
+    ability: Ability,
 ) -> String {
     let mut betas = Betas::default();
     betas.blocks(&conversation.system);
     for turn in &conversation.turns {
         betas.blocks(&turn.blocks);
+        if turn
+            .extras
+            .iter()
+            .any(|extra| extra.get("output_config").is_some())
+        {
+            betas.add(MESSAGE_CONFIG);
+        }
     }
     for wire in tools.iter().filter_map(WireTool::wire) {
         betas.tool(wire);
@@ -151,6 +168,11 @@ pub(super) fn betas(
             }
         }
     }
+    let effort = options.and_then(|options| inner(options, "output_config", "effort"));
+    if effort.is_some() && matches!(ability.thinking, Thinking::No | Thinking::Budget) {
+        betas.add(EFFORT);
+    }
+    // The newer form of the same feature.
     if betas.0.contains(&"mcp-client-2025-11-20") {
         betas.0.retain(|beta| *beta != "mcp-client-2025-04-04");
     }

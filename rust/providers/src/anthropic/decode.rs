@@ -12,7 +12,7 @@ use crate::value::{object, parse, says_something, some_text, text};
 use omni_core::{Finish, FinishReason, Object};
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Decodes one answer, streamed or whole.
 pub(crate) struct Decoder {
@@ -21,7 +21,7 @@ pub(crate) struct Decoder {
     provider: String,
     format_tool: Option<String>,
     /// The blocks that are open, by their index on the wire, with the number of their start.
-    blocks: HashMap<i64, (u64, Block)>,
+    blocks: BTreeMap<i64, (u64, Block)>,
     started: u64,
     /// The block whose text or reasoning part is open.
     owner: Option<i64>,
@@ -63,7 +63,7 @@ impl Decoder {
                 context.provider.clone()
             },
             format_tool: context.format_tool.clone(),
-            blocks: HashMap::new(),
+            blocks: BTreeMap::new(),
             started: 0,
             owner: None,
             usage: Object::new(),
@@ -291,15 +291,14 @@ impl Decoder {
     }
 
     fn text(&mut self, index: i64, piece: String, parts: &mut Parts) {
-        match self.block(index, || Block::text(None)) {
-            Block::Other { block, .. } => append(block, "text", piece),
-            _ => {
-                if self.owner != Some(index) {
-                    self.owner = Some(index);
-                    parts.begin_text();
-                }
-                parts.text(piece);
+        if let Block::Other { block, .. } = self.block(index, || Block::text(None)) {
+            append(block, "text", piece);
+        } else {
+            if self.owner != Some(index) {
+                self.owner = Some(index);
+                parts.begin_text();
             }
+            parts.text(piece);
         }
     }
 
@@ -307,15 +306,14 @@ impl Decoder {
         let made = || Block::Thinking {
             signature: String::new(),
         };
-        match self.block(index, made) {
-            Block::Other { block, .. } => append(block, "thinking", piece),
-            _ => {
-                if self.owner != Some(index) {
-                    self.owner = Some(index);
-                    parts.begin_reasoning(None);
-                }
-                parts.reasoning(piece);
+        if let Block::Other { block, .. } = self.block(index, made) {
+            append(block, "thinking", piece);
+        } else {
+            if self.owner != Some(index) {
+                self.owner = Some(index);
+                parts.begin_reasoning(None);
             }
+            parts.reasoning(piece);
         }
     }
 
@@ -499,4 +497,4 @@ impl Decode for Decoder {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -100,7 +100,7 @@ pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result
     })?;
     let mut headers = vec![("anthropic-version", "2023-06-01".to_owned())];
     if !target.dialect.anthropic.no_betas {
-        let betas = betas::betas(request, &conversation, &tools, options.as_deref());
+        let betas = betas::betas(request, &conversation, &tools, options.as_deref(), ability);
         if !betas.is_empty() {
             headers.push(("anthropic-beta", betas));
         }
@@ -300,8 +300,9 @@ fn service_tier(tier: &str) -> Option<&'static str> {
 /// Whether a user id names nobody: the provider refuses addresses and telephone numbers.
 fn is_opaque(user: &str) -> bool {
     let number = |c: char| c.is_ascii_digit() || c.is_whitespace() || "()-+".contains(c);
-    !user.is_empty() && !user.contains('@') && !(user.chars().count() >= 7 && user.chars().all(number))
+    let telephone = user.chars().count() >= 7 && user.chars().all(number);
+    !(user.is_empty() || user.contains('@') || telephone)
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

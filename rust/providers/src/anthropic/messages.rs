@@ -22,7 +22,8 @@ pub(super) struct Conversation<'a> {
 pub(super) struct Turn<'a> {
     role: &'static str,
     pub(super) blocks: Vec<Block<'a>>,
-    extras: Vec<&'a Value>,
+    /// What is merged into the message.
+    pub(super) extras: Vec<&'a Value>,
 }
 
 impl Serialize for Turn<'_> {
@@ -54,6 +55,7 @@ pub(super) struct Reader<'a> {
     extras: Vec<&'a Value>,
     /// Instructions that stand in it.
     told: Vec<Block<'a>>,
+    told_extras: Vec<&'a Value>,
 }
 
 /// The conversation of `request`.
@@ -73,6 +75,7 @@ pub(super) fn conversation<'a>(
         said: Vec::new(),
         extras: Vec::new(),
         told: Vec::new(),
+        told_extras: Vec::new(),
     };
     for (at, message) in request.messages.iter().enumerate() {
         reader
@@ -106,11 +109,17 @@ impl<'a> Reader<'a> {
     fn message(&mut self, at: usize, message: &'a Message) -> Result<()> {
         match message.role {
             Role::System | Role::Developer => {
-                let blocks = self.speaker(at, message)?;
+                let mut blocks = self.speaker(at, message)?;
+                let extras = self.extras(message.extra.as_ref());
                 let leading = self.out.turns.is_empty() && self.results.is_empty() && self.said.is_empty();
                 if leading {
+                    // In front there are blocks alone, and no message that could take it.
+                    if let Some(last) = blocks.pop() {
+                        blocks.push(last.merged(extras));
+                    }
                     self.out.system.extend(blocks);
                 } else if self.ability.mid_system {
+                    self.told_extras.extend(extras);
                     self.told.extend(blocks);
                 } else {
                     self.said.extend(blocks.into_iter().map(as_said));
@@ -168,8 +177,9 @@ impl<'a> Reader<'a> {
         let extras = std::mem::take(&mut self.extras);
         self.turn("user", blocks, extras);
         let told = std::mem::take(&mut self.told);
+        let extras = std::mem::take(&mut self.told_extras);
         let fits = self.out.turns.last().is_some_and(|turn| {
-            turn.role == "user"
+            turn.role != "assistant"
                 || turn
                     .blocks
                     .last()
@@ -177,7 +187,7 @@ impl<'a> Reader<'a> {
                     .is_some_and(|wire| text(wire.get("type")).ends_with("_tool_result"))
         });
         if fits {
-            self.turn("system", told, Vec::new());
+            self.turn("system", told, extras);
         } else {
             self.turn("user", told.into_iter().map(as_said).collect(), Vec::new());
         }
@@ -359,12 +369,11 @@ impl<'a> Calls<'a> {
     fn take(&mut self, id: &str) -> Option<&'a ToolCall> {
         // Marks nearly always stand in the order of the calls: looking from the last one on keeps this constant.
         let (before, after) = self.calls.split_at(self.next);
-        let fits = |call: &Option<&ToolCall>| call.is_some_and(|call| call.id == id);
-        let at = after
-            .iter()
-            .position(fits)
-            .map(|at| at + self.next)
-            .or_else(|| before.iter().position(fits))?;
+        let find = |calls: &[Option<&ToolCall>]| {
+            let fits = |call: &ToolCall| call.id == id;
+            calls.iter().position(|call| call.is_some_and(fits))
+        };
+        let at = find(after).map(|at| at + self.next).or_else(|| find(before))?;
         self.next = at + 1;
         self.calls.get_mut(at)?.take()
     }
@@ -420,3 +429,6 @@ pub(super) fn wire_id(id: &str) -> Cow<'_, str> {
     }
     Cow::Owned(id.chars().map(|c| if fits(c) { c } else { '_' }).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ mod usage;
 mod wire;
 
 pub(crate) use decode::Decoder;
-pub use dialect::Dialect;
+pub(crate) use dialect::Dialect;
 pub(crate) use encode::{declines, encode};
 
 /// The tool of ours that stands for `response_format` where the model has no structured output: its input is the
@@ -23,3 +23,6 @@ pub(crate) use encode::{declines, encode};
 const FORMAT_TOOL: &str = "json_answer";
 /// The same for an answer that is no object, which a tool's input must be: it stands under "values".
 const FORMAT_VALUES: &str = "json_answer_values";
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,7 @@ fn version_of(words: &[&str]) -> (u32, u32) {
         let short = (1..=2).contains(&word.len());
         word.parse::<u32>().ok().filter(|_| short)
     };
-    match words.iter().position(|word| number(&word).is_some()) {
+    match words.iter().position(|word| number(word).is_some()) {
         None => NEWEST,
         Some(at) => (
             words.get(at).and_then(number).unwrap_or(0),

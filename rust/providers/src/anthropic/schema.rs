@@ -74,7 +74,12 @@ pub(super) fn taken(schema: &Value) -> Value {
         };
         out.insert("description".to_owned(), Value::String(description));
     }
-    if out.get("type") == Some(&json!("object")) {
+    let object = match out.get("type") {
+        Some(Value::Array(kinds)) => kinds.contains(&json!("object")),
+        Some(kind) => kind == "object",
+        None => out.contains_key("properties"),
+    };
+    if object {
         out.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
     Value::Object(out)
@@ -90,13 +95,13 @@ mod tests {
             "n": {"type": "integer", "minimum": 1, "description": "How many."},
             "maximum": {"oneOf": [{"type": "string", "maxLength": 3}, {"type": "null"}]},
             "list": {"type": "array", "minItems": 1, "uniqueItems": false, "items": {"$ref": "#/$defs/one"}}
-        }, "required": ["n"], "additionalProperties": true, "$defs": {"one": {"type": "object"}}});
+        }, "required": ["n"], "additionalProperties": true, "$defs": {"one": {"type": ["object", "null"]}}});
         let wanted = json!({"type": "object", "properties": {
             "n": {"type": "integer", "description": "How many. (at least: 1)"},
             "maximum": {"anyOf": [{"type": "string", "description": "(at most this many characters: 3)"}, {"type": "null"}]},
             "list": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/one"}}
         }, "required": ["n"], "additionalProperties": false,
-            "$defs": {"one": {"type": "object", "additionalProperties": false}}});
+            "$defs": {"one": {"type": ["object", "null"], "additionalProperties": false}}});
         assert_eq!(taken(&schema), wanted);
     }
 }

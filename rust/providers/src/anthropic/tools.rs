@@ -161,10 +161,10 @@ pub(super) fn choice(request: &Request, format: &Format, any: bool, thinks: bool
         if choice.is_null() {
             choice = json!({ "type": "auto" });
         }
-        if text(choice.get("type")) != "none" {
-            if let Value::Object(choice) = &mut choice {
-                choice.insert("disable_parallel_tool_use".to_owned(), Value::Bool(true));
-            }
+        if text(choice.get("type")) != "none"
+            && let Value::Object(choice) = &mut choice
+        {
+            choice.insert("disable_parallel_tool_use".to_owned(), Value::Bool(true));
         }
     }
     (!choice.is_null()).then_some(choice)

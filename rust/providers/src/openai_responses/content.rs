@@ -69,13 +69,13 @@ enum Content<'a> {
 /// Parts of a message that is not the assistant's, or of a tool's result.
 pub(crate) struct Inputs<'a> {
     pub(crate) target: &'a Target,
-    pub(crate) parts: Vec<&'a Part>,
+    pub(crate) parts: Cow<'a, [&'a Part]>,
 }
 
 impl Serialize for Inputs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.parts.len()))?;
-        for part in &self.parts {
+        for part in &*self.parts {
             list.serialize_element(&Input {
                 target: self.target,
                 part,

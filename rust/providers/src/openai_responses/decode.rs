@@ -4,11 +4,11 @@
 //! provider parts, whole and in place. Reasoning items keep id, summaries and encrypted content, so that they go back
 //! as they came; one that says more than that is kept whole beside its text.
 
-use super::items::{self, Item, Piece};
+use super::items::{Item, Piece};
 use super::usage;
 use super::wire::{Begin, Delta, Head, Kind, Last, Response, sniff, told_again};
 use crate::fault::Fault;
-use crate::parts::{Ending, Parts};
+use crate::parts::{Open, Parts};
 use crate::protocol::{Context, Decode, Meta};
 use crate::value::{count, object, parse, says_something, some_text, text};
 use omni_core::{Finish, FinishReason, Object};
@@ -20,21 +20,25 @@ use std::collections::{BTreeMap, HashMap};
 /// Decodes one answer, streamed or whole.
 pub(crate) struct Decoder {
     /// Under whose name parts and extras are kept.
-    provider: String,
-    meta: Meta,
-    finish: Finish,
-    items: BTreeMap<u64, Item>,
+    pub(super) provider: String,
+    pub(super) meta: Meta,
+    pub(super) finish: Finish,
+    pub(super) items: BTreeMap<u64, Item>,
     /// Where the item of an id stands.
-    ids: HashMap<String, u64>,
+    pub(super) ids: HashMap<String, u64>,
     /// The item that was spoken of last: for servers that name none.
-    last: u64,
+    pub(super) last: u64,
     /// The text or reasoning that is open.
-    open: Option<(u64, Piece)>,
-    logprobs: Vec<Value>,
-    /// What the last message says of its place in the answer, "commentary" or "final_answer".
-    phase: Option<Value>,
-    server_tools: BTreeMap<String, u64>,
-    over: bool,
+    pub(super) open: Option<(u64, Piece)>,
+    /// Those that are neither open nor ended: items may be told at the same time.
+    pub(super) parked: BTreeMap<(u64, Piece), (Open, u32)>,
+    /// A reasoning item that has begun and told nothing: it may tell only its encrypted form, and that late.
+    pub(super) waiting: Option<u64>,
+    pub(super) logprobs: Vec<Value>,
+    /// What the last message says of its place in the answer: a comment on the way, or the end.
+    pub(super) phase: Option<Value>,
+    pub(super) server_tools: BTreeMap<String, u64>,
+    pub(super) over: bool,
 }
 
 impl Decoder {
@@ -47,6 +51,8 @@ impl Decoder {
             ids: HashMap::new(),
             last: 0,
             open: None,
+            parked: BTreeMap::new(),
+            waiting: None,
             logprobs: Vec::new(),
             phase: None,
             server_tools: BTreeMap::new(),
@@ -71,7 +77,7 @@ impl Decoder {
                 Kind::Summary => delta.summary_index,
                 _ => delta.content_index,
             };
-            self.delta(kind, index, number.unwrap_or(0), delta.delta, parts);
+            self.delta(kind, index, number.unwrap_or(0), delta.more, parts);
             return Ok(true);
         }
         match name {
@@ -148,6 +154,9 @@ impl Decoder {
             "response.failed" => {
                 let mut response = lenient::<Response>(document.remove("response"));
                 response.status = json!("failed");
+                if !says_something(&response.error) {
+                    response.error = document.remove("error").unwrap_or_default();
+                }
                 self.whole(response, parts)?;
             }
             name if told_again(name) => {}
@@ -198,186 +207,6 @@ impl Decoder {
             .or(self.finish.created);
         if let Some(tier) = some_text(Some(tier)) {
             self.finish.service_tier = Some(tier);
-        }
-    }
-
-    fn delta(&mut self, kind: Kind, index: u64, number: u64, more: Cow<'_, str>, parts: &mut Parts) {
-        self.last = index;
-        let item = self.items.entry(index).or_default();
-        let piece = match kind {
-            Kind::Arguments => {
-                // Without its beginning the name is unknown: the whole item brings all of it.
-                if let Some(call) = item.call {
-                    item.sent += more.len();
-                    parts.call_delta(call, more);
-                }
-                return;
-            }
-            Kind::Refusal => {
-                item.pieces.entry(Piece::Content(number)).or_default().sent += more.len();
-                return parts.refusal(more);
-            }
-            Kind::Text => Piece::Content(number),
-            Kind::Summary => Piece::Summary(number),
-            Kind::Thought => Piece::Thought(number),
-        };
-        let begun = item.pieces.entry(piece).or_default();
-        begun.sent += more.len();
-        begun.begun = true;
-        if parts.open().is_none() || self.open != Some((index, piece)) {
-            let id = item.id.as_ref().filter(|_| !item.whole);
-            begin(piece, id, parts);
-            self.open = Some((index, piece));
-        }
-        match piece {
-            Piece::Content(_) => parts.text(more),
-            Piece::Summary(_) | Piece::Thought(_) => parts.reasoning(more),
-        }
-    }
-
-    fn added(&mut self, index: u64, given: &Object, parts: &mut Parts) {
-        self.last = index;
-        let item = self.items.entry(index).or_default();
-        if item.done {
-            *item = Item::default(); // some servers give every item the same number
-        }
-        item.id = some_text(given.get("id"));
-        if let Some(id) = &item.id {
-            self.ids.insert(id.clone(), index);
-        }
-        match text(given.get("type")) {
-            "reasoning" => item.whole = !items::is_plain_reasoning(given),
-            "function_call" | "custom_tool_call" if item.call.is_none() => {
-                item.call = Some(items::start_call(given, parts));
-            }
-            _ => {}
-        }
-    }
-
-    /// A whole item; what was streamed of it already is not repeated.
-    fn item(&mut self, index: u64, given: Object, parts: &mut Parts) {
-        self.last = index;
-        let mut item = self.items.remove(&index).unwrap_or_default();
-        if !item.done {
-            item.done = true;
-            if let Some(id) = some_text(given.get("id")) {
-                self.ids.insert(id, index);
-            }
-            match text(given.get("type")) {
-                "message" => self.message(&mut item, index, given, parts),
-                "reasoning" => self.reasoning(&mut item, index, given, parts),
-                "function_call" | "custom_tool_call" => {
-                    items::whole_call(&mut item, &given, &self.provider, parts);
-                }
-                "" => parts.ignored += 1,
-                kind => {
-                    let kind = kind.to_owned();
-                    if items::ran_on_server(&kind) {
-                        *self.server_tools.entry(kind.clone()).or_default() += 1;
-                    }
-                    if let Some((mime, picture)) = items::picture(&given) {
-                        parts.media(mime, picture.to_owned(), None);
-                    }
-                    parts.provider(&self.provider, &kind, Value::Object(given), None);
-                }
-            }
-        }
-        self.items.insert(index, item);
-    }
-
-    fn message(&mut self, item: &mut Item, index: u64, mut given: Object, parts: &mut Parts) {
-        if let Some(Value::Array(content)) = given.get_mut("content").map(Value::take) {
-            for (number, part) in (0..).zip(content) {
-                if let Value::Object(part) = part {
-                    self.content(item, index, number, part, parts);
-                }
-            }
-        }
-        self.phase = given.remove("phase").filter(says_something).or(self.phase.take());
-    }
-
-    /// A whole piece of a message.
-    fn content(&mut self, item: &mut Item, index: u64, number: u64, mut part: Object, parts: &mut Parts) {
-        let key = Piece::Content(number);
-        let piece = item.pieces.entry(key).or_default();
-        match text(part.get("type")) {
-            "refusal" => {
-                let rest = items::rest(text(part.get("refusal")), piece.sent);
-                piece.sent += rest.len();
-                return parts.refusal(rest);
-            }
-            "reasoning_text" | "summary_text" => return, // of a reasoning item, which tells it again
-            _ => {}
-        }
-        if let Some(Value::Array(scores)) = part.remove("logprobs")
-            && !scores.is_empty()
-            && !std::mem::replace(&mut piece.scored, true)
-        {
-            self.logprobs.extend(scores);
-        }
-        let annotations = match part.remove("annotations") {
-            Some(Value::Array(all)) if !all.is_empty() => all,
-            _ => std::mem::take(&mut piece.annotations),
-        };
-        let news = !annotations.is_empty() && !piece.annotated;
-        piece.annotated |= news;
-        let rest = items::rest(text(part.get("text")), piece.sent);
-        let first = !std::mem::replace(&mut piece.begun, true);
-        piece.sent += rest.len();
-        let open = parts.open().is_some() && self.open == Some((index, key));
-        if !open {
-            if !first && !news && rest.is_empty() {
-                return; // told whole before
-            }
-            begin(key, None, parts);
-        }
-        parts.text(rest);
-        parts.close_with(Ending {
-            annotations: news.then_some(annotations),
-            ..Ending::default()
-        });
-        self.open = None;
-    }
-
-    /// One reasoning part a summary, all with the item's id; the last has the encrypted content.
-    fn reasoning(&mut self, item: &mut Item, index: u64, given: Object, parts: &mut Parts) {
-        let whole = !items::is_plain_reasoning(&given);
-        let id = some_text(given.get("id")).filter(|_| !whole);
-        let mut told = item.pieces.values().any(|piece| piece.begun);
-        for (key, said) in items::thoughts(&given) {
-            let piece = item.pieces.entry(key).or_default();
-            let rest = items::rest(said, piece.sent);
-            let first = !std::mem::replace(&mut piece.begun, true);
-            piece.sent += rest.len();
-            if parts.open().is_none() || self.open != Some((index, key)) {
-                if !first && rest.is_empty() {
-                    continue;
-                }
-                begin(key, id.as_ref(), parts);
-                self.open = Some((index, key));
-            }
-            parts.reasoning(rest);
-            told = true;
-        }
-        let ending = Ending {
-            annotations: None,
-            signature: some_text(given.get("signature")),
-            encrypted: some_text(given.get("encrypted_content")),
-        };
-        let ours = matches!(self.open, Some((open, Piece::Summary(_) | Piece::Thought(_))) if open == index);
-        if parts.open().is_none() || !ours {
-            if told && ending.signature.is_none() && ending.encrypted.is_none() {
-                if whole {
-                    parts.provider(&self.provider, "reasoning", Value::Object(given), None);
-                }
-                return;
-            }
-            parts.begin_reasoning(id);
-        }
-        parts.close_with(ending);
-        self.open = None;
-        if whole {
-            parts.provider(&self.provider, "reasoning", Value::Object(given), None);
         }
     }
 
@@ -437,16 +266,6 @@ impl Decoder {
     }
 }
 
-/// Begins the part of a piece; `id` is the reasoning item's.
-fn begin(piece: Piece, id: Option<&String>, parts: &mut Parts) {
-    match piece {
-        Piece::Content(_) => parts.begin_text(),
-        Piece::Summary(_) => parts.begin_reasoning(id.cloned()),
-        // The item of such a text is kept whole beside it: with its id, it would go back twice.
-        Piece::Thought(_) => parts.begin_reasoning(None),
-    }
-}
-
 /// What of a document can be read; nothing if that is nothing.
 fn lenient<T: Default + for<'de> Deserialize<'de>>(document: Option<Value>) -> T {
     document
@@ -489,6 +308,10 @@ impl Decode for Decoder {
             ));
         }
         parts.close();
+        for parked in std::mem::take(&mut self.parked).into_values() {
+            parts.resume(parked);
+            parts.close();
+        }
         for item in self.items.values_mut() {
             if let Some(call) = item.call.take() {
                 parts.call_end(call, None, None);

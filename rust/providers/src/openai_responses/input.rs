@@ -2,9 +2,11 @@
 
 use super::content::{Inputs, Outputs, is_input, is_item, merged};
 use crate::protocol::{Protocol, Target};
+use crate::value::text;
 use omni_core::{Content, Error, Message, Object, Part, Result, Role, ToolCall};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// One item, borrowed from the request.
@@ -123,11 +125,10 @@ fn answered<'a>(message: &'a Message, target: &Target, kinds: &mut Vec<Kind<'a>>
     let mut calls: Vec<Option<&ToolCall>> = message.tool_calls.iter().flatten().map(Some).collect();
     match &message.content {
         None => {}
+        Some(Content::Text(text)) if text.is_empty() => {}
         Some(Content::Text(text)) => {
-            if !text.is_empty() {
-                let role = Role::Assistant;
-                kinds.push(Kind::Plain { role, text, extra });
-            }
+            let role = Role::Assistant;
+            kinds.push(Kind::Plain { role, text, extra });
         }
         Some(Content::Parts(parts)) => {
             let begin = kinds.len();
@@ -151,15 +152,10 @@ fn answered_part<'a>(
     kinds: &mut Vec<Kind<'a>>,
     begin: usize,
 ) {
-    // An item of the message before is never gone on with.
-    let last = if kinds.len() > begin {
-        kinds.last_mut()
-    } else {
-        None
-    };
     match part {
         Part::Text { text, .. } if text.is_empty() => {}
-        Part::Text { .. } => match last {
+        // An item of the message before is never gone on with.
+        Part::Text { .. } => match kinds[begin..].last_mut() {
             Some(Kind::Answered { texts, .. }) => texts.push(part),
             _ => kinds.push(Kind::Answered {
                 texts: vec![part],
@@ -175,12 +171,14 @@ fn answered_part<'a>(
         } if !id.is_empty() => {
             let text = Some(text.as_str()).filter(|text| !text.is_empty());
             let encrypted = encrypted.as_deref();
-            match last {
+            // Parts of other items may stand between: some servers tell items at the same time.
+            let same = |kind: &Kind<'_>| matches!(kind, Kind::Reasoned { id: have, .. } if have == id);
+            match kinds[begin..].iter_mut().rfind(|kind| same(kind)) {
                 Some(Kind::Reasoned {
-                    id: same,
                     summary,
                     encrypted: have,
-                }) if same == id => {
+                    ..
+                }) => {
                     summary.extend(text);
                     *have = encrypted.or(*have);
                 }
@@ -192,13 +190,13 @@ fn answered_part<'a>(
             }
         }
         Part::Provider { provider, data, .. } if target.owns(Protocol::OpenaiResponses, provider) => {
-            // The whole item says more than the parts that were told of it.
-            if let Some(Kind::Reasoned { id, .. }) = &last
-                && data.get("id").and_then(Value::as_str) == Some(id)
-            {
-                kinds.pop();
+            // The whole item says more than the parts that were told of it, wherever it comes.
+            let of = data.get("id").and_then(Value::as_str);
+            let same = |kind: &Kind<'_>| matches!(kind, Kind::Reasoned { id, .. } if Some(*id) == of);
+            match kinds[begin..].iter_mut().rfind(|kind| same(kind)) {
+                Some(told) if text(data.get("type")) == "reasoning" => *told = Kind::Whole(data),
+                _ => kinds.push(Kind::Whole(data)),
             }
-            kinds.push(Kind::Whole(data));
         }
         Part::ToolCall { id, .. } => {
             let call = calls
@@ -286,7 +284,7 @@ impl Serialize for Item<'_> {
                 merged(serializer, target, *extra, &Plain { role, content })
             }
             Kind::Said { role, parts, extra } => {
-                let parts = parts.clone();
+                let parts = Cow::Borrowed(parts.as_slice());
                 let content = Inputs { target, parts };
                 let role = role.name();
                 merged(serializer, target, *extra, &Wire::Message { role, content })
@@ -357,6 +355,7 @@ fn output<'a>(message: &'a Message, target: &'a Target) -> Told<'a> {
             if parts.is_empty() {
                 return Told::Text("");
             }
+            let parts = Cow::Owned(parts);
             Told::Parts(Inputs { target, parts })
         }
     }

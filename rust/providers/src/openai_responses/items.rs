@@ -41,6 +41,8 @@ pub(crate) struct Item {
     /// Bytes of the call's arguments that were told.
     pub(crate) sent: usize,
     pub(crate) pieces: BTreeMap<Piece, Told>,
+    /// The place of its provider part, if other parts came between.
+    pub(crate) reserved: Option<u32>,
     /// A reasoning item that is kept whole.
     pub(crate) whole: bool,
     /// It was told whole.
@@ -80,6 +82,14 @@ pub(crate) fn thoughts(item: &Object) -> impl Iterator<Item = (Piece, &str)> {
     summaries
         .map(|(number, part)| (Piece::Summary(number), text(part.get("text"))))
         .chain(content.map(|(number, part)| (Piece::Thought(number), text(part.get("text")))))
+}
+
+/// Whether an item becomes a provider part and nothing else.
+pub(crate) fn is_own(kind: &str) -> bool {
+    !matches!(
+        kind,
+        "" | "message" | "reasoning" | "function_call" | "custom_tool_call" | "image_generation_call"
+    )
 }
 
 /// Begins the call of an item.

@@ -8,9 +8,13 @@ mod dialect;
 mod encode;
 mod input;
 mod items;
+mod tell;
 mod usage;
 mod wire;
 
 pub(crate) use decode::Decoder;
 pub use dialect::Dialect;
 pub(crate) use encode::{declines, encode};
+
+#[cfg(test)]
+mod tests;

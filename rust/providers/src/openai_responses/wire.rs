@@ -48,8 +48,8 @@ pub(crate) struct Delta<'a> {
     pub(crate) output_index: Option<u64>,
     pub(crate) content_index: Option<u64>,
     pub(crate) summary_index: Option<u64>,
-    #[serde(borrow)]
-    pub(crate) delta: Cow<'a, str>,
+    #[serde(rename = "delta", borrow)]
+    pub(crate) more: Cow<'a, str>,
 }
 
 /// `response.created` and the like: the whole request comes back in it, of which only the head is read.

@@ -2,7 +2,7 @@ use super::*;
 use omni_core::Request;
 use std::sync::Arc;
 
-fn target(model: &str) -> Target {
+pub(crate) fn target(model: &str) -> Target {
     Target {
         provider: "anthropic".to_owned(),
         model: model.to_owned(),
@@ -10,7 +10,7 @@ fn target(model: &str) -> Target {
     }
 }
 
-fn request(mut document: Value) -> Request {
+pub(crate) fn request(mut document: Value) -> Request {
     document["model"] = json!("anthropic/any");
     if document.get("messages").is_none() {
         document["messages"] = json!([{"role": "user", "content": "Hello"}]);
@@ -18,16 +18,16 @@ fn request(mut document: Value) -> Request {
     Request::from_value(&document).unwrap()
 }
 
-fn encoded(model: &str, document: Value) -> (Value, Encoded) {
+pub(crate) fn encoded(model: &str, document: Value) -> (Value, Encoded) {
     let encoded = encode(&request(document), &target(model), false).unwrap();
     (serde_json::from_slice(&encoded.body).unwrap(), encoded)
 }
 
-fn body(model: &str, document: Value) -> Value {
+pub(crate) fn body(model: &str, document: Value) -> Value {
     encoded(model, document).0
 }
 
-fn messages(document: Value) -> Value {
+pub(crate) fn messages(document: &Value) -> Value {
     body("claude-sonnet-4-5", json!({ "messages": document }))["messages"].take()
 }
 
@@ -50,164 +50,6 @@ fn a_plain_request_says_what_the_wire_demands_and_no_more() {
     );
     assert_eq!(encoded.path, "/v1/messages");
     assert_eq!(encoded.headers, [("anthropic-version", "2023-06-01".to_owned())]);
-}
-
-#[test]
-fn instructions_stand_in_front_with_their_marks_for_the_cache() {
-    let body = body(
-        "claude-sonnet-4-5",
-        json!({"messages": [
-            {"role": "system", "content": "Be brief.", "cache_control": {"type": "ephemeral"}},
-            {"role": "developer", "content": [{"type": "text", "text": ""},
-                {"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
-            {"role": "user", "content": "Hi", "cache_control": {"type": "ephemeral"}}]}),
-    );
-    assert_eq!(
-        body["system"],
-        json!([{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}},
-               {"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}])
-    );
-    assert_eq!(
-        body["messages"][0]["content"][0]["cache_control"],
-        json!({"type": "ephemeral"})
-    );
-}
-
-#[test]
-fn an_instruction_in_the_middle_stays_there_in_the_best_form_that_the_model_takes() {
-    let conversation = json!({"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "s"},
-        {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}, {"role": "system", "content": "t"},
-        {"role": "assistant", "content": "d"}]});
-    let text = |text: &str| json!({"type": "text", "text": text});
-    assert_eq!(
-        body("claude-opus-4-8", conversation.clone())["messages"],
-        json!([{"role": "user", "content": [text("a"), text("b")]}, {"role": "system", "content": [text("s")]},
-               {"role": "assistant", "content": [text("c")]},
-               {"role": "user", "content": [text("<system>\nt\n</system>")]},
-               {"role": "assistant", "content": [text("d")]}])
-    );
-    assert_eq!(
-        body("claude-opus-4-5", conversation)["messages"][0]["content"],
-        json!([text("a"), text("<system>\ns\n</system>"), text("b")])
-    );
-}
-
-#[test]
-fn results_of_one_turn_stand_together_right_after_their_calls() {
-    let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}});
-    let found = messages(json!([
-        {"role": "user", "content": "Go"},
-        {"role": "assistant", "content": null, "tool_calls": [call("1"), call("b.2")]},
-        {"role": "tool", "tool_call_id": "1", "content": "one", "is_error": true},
-        {"role": "user", "content": "And?"},
-        {"role": "tool", "tool_call_id": "b.2", "cache_control": {"type": "ephemeral"},
-         "content": [{"type": "text", "text": "two"}, {"type": "text", "text": " "},
-                     {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
-        {"role": "user", "content": ""}]));
-    assert_eq!(
-        found[1]["content"],
-        json!([{"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}},
-               {"type": "tool_use", "id": "b_2", "name": "f", "input": {"a": 1}}])
-    );
-    assert_eq!(
-        found[2],
-        json!({"role": "user", "content": [
-            {"type": "tool_result", "tool_use_id": "1", "content": "one", "is_error": true},
-            {"type": "tool_result", "tool_use_id": "b_2", "cache_control": {"type": "ephemeral"}, "content": [
-                {"type": "text", "text": "two"},
-                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}]},
-            {"type": "text", "text": "And?"}]})
-    );
-    assert_eq!(found.as_array().unwrap().len(), 3);
-}
-
-#[test]
-fn a_result_that_names_no_call_is_refused_with_its_place() {
-    let asked = request(json!({"messages": [{"role": "tool", "content": "x"}]}));
-    let error = encode(&asked, &target("claude-x"), false).unwrap_err();
-    assert!(error.message.starts_with("messages[0].tool_call_id"), "{error:?}");
-    assert_eq!(error.code, Code::InvalidRequest);
-}
-
-#[test]
-fn images_and_documents_take_the_form_that_their_address_shows() {
-    let found = messages(json!([{"role": "user", "content": [
-        {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}},
-        {"type": "image_url", "image_url": "data:image/webp;base64,AA"},
-        {"type": "file", "file": {"file_data": "data:application/pdf;base64,JV", "filename": "a.pdf"}},
-        {"type": "file", "file": {"file_data": "JV", "filename": "a.pdf"}},
-        {"type": "file", "file": {"file_id": "file_1", "format": "application/pdf"}},
-        {"type": "file", "file": {"file_id": "file_2", "format": "image/png"}},
-        {"type": "file", "file": {"file_id": "file_3"}},
-        {"type": "file", "file": {"file_id": "https://x/y.pdf"}, "cache_control": {"type": "ephemeral"}},
-        {"type": "file", "file": {"file_data": "data:text/plain;base64,R3LDvMOfZQ==", "filename": "a.txt"}}]}]));
-    let pdf = json!({"type": "document", "title": "a.pdf",
-        "source": {"type": "base64", "media_type": "application/pdf", "data": "JV"}});
-    assert_eq!(
-        found[0]["content"],
-        json!([{"type": "image", "source": {"type": "url", "url": "https://x/y.png"}},
-               {"type": "image", "source": {"type": "base64", "media_type": "image/webp", "data": "AA"}},
-               pdf, pdf,
-               {"type": "document", "source": {"type": "file", "file_id": "file_1"}},
-               {"type": "image", "source": {"type": "file", "file_id": "file_2"}},
-               {"type": "container_upload", "file_id": "file_3"},
-               {"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"},
-                "cache_control": {"type": "ephemeral"}},
-               {"type": "document", "title": "a.txt",
-                "source": {"type": "text", "media_type": "text/plain", "data": "Grüße"}}])
-    );
-}
-
-#[test]
-fn reasoning_of_this_wire_goes_back_and_that_of_others_is_left_out() {
-    let found = messages(json!([{"role": "assistant", "content": [
-        {"type": "reasoning", "text": "mine", "signature": "sig"},
-        {"type": "reasoning", "text": "", "encrypted": "data"},
-        {"type": "reasoning", "text": "no proof"},
-        {"type": "reasoning", "text": "", "id": "rs_1", "encrypted": "openai"},
-        {"type": "reasoning", "text": "x", "signature": "theirs", "provider": "gemini"},
-        {"type": "provider", "provider": "gemini", "kind": "executableCode", "data": {"executableCode": {}}},
-        {"type": "provider", "provider": "anthropic", "kind": "novel", "data": {"type": "novel", "a": 1}},
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
-        {"type": "text", "text": "Said.", "signature": "gemini's",
-         "annotations": [{"type": "url_citation"}, {"type": "page_location", "a": 1}]}]},
-        {"role": "user", "content": "Go on"}]));
-    assert_eq!(
-        found[0]["content"],
-        json!([{"type": "thinking", "thinking": "mine", "signature": "sig"},
-               {"type": "redacted_thinking", "data": "data"},
-               {"type": "novel", "a": 1},
-               {"type": "text", "text": "Said.", "citations": [{"type": "page_location", "a": 1}]}])
-    );
-}
-
-#[test]
-fn arguments_that_are_no_object_are_wrapped_and_objects_are_kept_to_the_digit() {
-    for (text, wire) in [
-        ("", "{}"),
-        (
-            "{\"a\":  1.0, \"n\": 12345678901234567890123}",
-            "{\"a\":  1.0, \"n\": 12345678901234567890123}",
-        ),
-        ("[1]", "{\"_raw\":\"[1]\"}"),
-        ("{\"a\"", "{\"_raw\":\"{\\\"a\\\"\"}"),
-        ("{\"a\": \"\\ud800\"}", "{\"a\":\"\u{fffd}\"}"),
-    ] {
-        let call = json!({"id": "1", "type": "function", "function": {"name": "f", "arguments": text}});
-        let (_, encoded) = encoded(
-            "claude-x",
-            json!({"messages": [{"role": "assistant", "tool_calls": [call]}]}),
-        );
-        let sent = String::from_utf8(encoded.body).unwrap();
-        assert!(sent.contains(&format!("\"input\":{wire}}}")), "{text}: {sent}");
-    }
-}
-
-#[test]
-fn a_prefix_is_the_last_turn_and_ends_in_no_blanks() {
-    let found = messages(json!([{"role": "user", "content": "Count"},
-        {"role": "assistant", "content": "One, two \n", "prefix": true}]));
-    assert_eq!(found[1]["content"][0]["text"], "One, two");
 }
 
 #[test]
@@ -443,7 +285,7 @@ fn an_option_stands_in_the_body_once() {
 
 #[test]
 fn extra_is_merged_into_its_wire_object() {
-    let found = messages(json!([
+    let found = messages(&json!([
         {"role": "user", "content": [{"type": "text", "text": "a", "extra": {"anthropic": {"x": 1}, "gemini": {"y": 1}}}],
          "extra": {"anthropic": {"output_config": {"effort": "low"}}}},
         {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "type": "function",
@@ -473,6 +315,72 @@ fn betas_are_named_where_a_feature_needs_one_and_those_of_the_caller_are_kept() 
             "files-api-2025-04-14,mcp-client-2025-04-04,compact-2026-01-12,context-management-2025-06-27,mine-1"
         )
     );
+}
+
+#[test]
+fn every_beta_is_named_by_its_feature_alone() {
+    let option = |options: Value| json!({"provider_options": {"anthropic": options}});
+    let said = |part: Value| json!({"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": [part]}]});
+    let own = |data: Value| json!({"type": "provider", "provider": "anthropic", "kind": "k", "data": data});
+    let tool = |data: Value| json!({"tools": [{"type": "provider", "provider": "anthropic", "data": data}]});
+    for (asked, beta) in [
+        (
+            option(json!({"container": {"skills": [{}]}})),
+            "skills-2025-10-02",
+        ),
+        (option(json!({"speed": "fast"})), "fast-mode-2026-02-01"),
+        (
+            option(json!({"output_format": {"type": "json_schema"}})),
+            "structured-outputs-2025-11-13",
+        ),
+        (
+            option(json!({"output_config": {"task_budget": {}}})),
+            "task-budgets-2026-03-13",
+        ),
+        (
+            option(json!({"thinking": {"display": "updates"}})),
+            "thinking-display-updates-2026-08-18",
+        ),
+        (
+            option(json!({"compaction": {"type": "auto"}})),
+            "compact-2026-09-04",
+        ),
+        (
+            said(own(json!({"type": "tool_addition"}))),
+            "mid-conversation-tool-changes-2026-07-01",
+        ),
+        (
+            json!({"tools": [{"type": "provider", "provider": "anthropic", "data": {"type": "mcp_toolset"}}],
+                "provider_options": {"anthropic": {"mcp_servers": [{}]}}}),
+            "mcp-client-2025-11-20",
+        ),
+        (
+            tool(json!({"type": "computer_20250124"})),
+            "computer-use-2025-01-24",
+        ),
+        (
+            tool(json!({"type": "tool_search_tool_bm25_20251119"})),
+            "advanced-tool-use-2025-11-20",
+        ),
+        (
+            json!({"messages": [{"role": "user", "content": "a", "extra": {"anthropic": {"output_config": {}}}}]}),
+            "mid-conversation-output-config-2026-07-01",
+        ),
+    ] {
+        let (_, encoded) = encoded("claude-opus-4-8", asked.clone());
+        assert_eq!(header(&encoded, "anthropic-beta"), Some(beta), "{asked}");
+    }
+    let effort = option(json!({"output_config": {"effort": "low"}}));
+    for (model, beta) in [
+        ("claude-opus-4-5", Some("effort-2025-11-24")),
+        ("claude-opus-4-6", None),
+    ] {
+        assert_eq!(
+            header(&encoded(model, effort.clone()).1, "anthropic-beta"),
+            beta,
+            "{model}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,194 @@
+//! The environment's variables, and what follows from them.
+
+use super::names;
+use super::secret::Secret;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Shorter values are found in too many places to mean anything.
+const MIN_LENGTH: usize = 6;
+
+/// One state of the environment, and what a [`Guard`](super::Guard) needs to know of it.
+#[derive(Default)]
+pub struct Environment {
+    raw: Vec<(OsString, OsString)>,
+    /// Credentials: value and name.
+    pub(super) secrets: Vec<(String, String)>,
+    /// Values that are no credentials and not the system's own, such as an account's id.
+    pub(super) others: Vec<String>,
+    /// Variables that may hold a base URL: name and value.
+    bases: Vec<(String, String)>,
+}
+
+impl Environment {
+    /// What follows from these variables.
+    pub fn new<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        let raw: Vec<(OsString, OsString)> = variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let mut made = Self::default();
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        for (name, value) in &raw {
+            made.read(&name.to_string_lossy(), &value.to_string_lossy(), &mut seen);
+        }
+        made.raw = raw;
+        made
+    }
+
+    fn read(&mut self, name: &str, value: &str, seen: &mut HashMap<String, usize>) {
+        if !value.is_empty() && names::is_base(name) {
+            self.bases.push((name.to_owned(), value.to_owned()));
+        } else if value.trim_start().starts_with('{') {
+            // A service's key with its addresses in it.
+            self.bases
+                .extend(addresses(value).map(|url| (name.to_owned(), url.to_owned())));
+        }
+        if value.chars().count() < MIN_LENGTH || names::is_of_the_system(name) {
+            return;
+        }
+        let is_address = ["/", "http://", "https://"]
+            .iter()
+            .any(|start| value.starts_with(start));
+        if names::is_credential(name) && !is_address {
+            if let Some(&at) = seen.get(value) {
+                name.clone_into(&mut self.secrets[at].1);
+            } else {
+                seen.insert(value.to_owned(), self.secrets.len());
+                self.secrets.push((value.to_owned(), name.to_owned()));
+            }
+        } else {
+            self.others.push(value.to_owned());
+        }
+    }
+
+    /// The value of a variable; `None` if it is not set, or not text.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.raw
+            .iter()
+            .find(|(known, _)| known == name)
+            .and_then(|(_, value)| value.to_str())
+    }
+
+    /// Names of the variables that hold credentials.
+    pub fn credential_names(&self) -> impl Iterator<Item = &str> {
+        self.secrets.iter().map(|(_, name)| name.as_str())
+    }
+
+    /// The base URLs that the environment sets for a provider.
+    pub fn bases_of(&self, provider: &str) -> impl Iterator<Item = &str> {
+        let prefixes = names::prefixes(provider);
+        self.bases
+            .iter()
+            .filter(move |(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Environment({} variables)", self.raw.len())
+    }
+}
+
+/// The addresses in a text, none of them inside another.
+fn addresses(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            rest = &rest[rest.find("http")?..];
+            let after = rest
+                .strip_prefix("https://")
+                .or_else(|| rest.strip_prefix("http://"));
+            let Some(after) = after else {
+                rest = &rest[4..];
+                continue;
+            };
+            let length = after
+                .find(|letter: char| letter.is_whitespace() || "\"'\\<>".contains(letter))
+                .unwrap_or(after.len());
+            let whole = &rest[..rest.len() - after.len() + length];
+            rest = &after[length..];
+            if length > 0 {
+                return Some(whole);
+            }
+        }
+    })
+}
+
+/// The process's environment as it changes, worked out once for each state.
+///
+/// Nothing tells a process that its environment changed, so each question reads all variables and compares them with
+/// the last state: a few microseconds (`examples/endpoints.rs --measure`). Where a key goes to a provider's own host, or
+/// to one that the configuration names, the question is not asked.
+pub struct Environments {
+    fixed: bool,
+    last: Mutex<Arc<Environment>>,
+}
+
+impl Environments {
+    /// The environment of this process.
+    pub fn process() -> Self {
+        Self {
+            fixed: false,
+            last: Mutex::default(),
+        }
+    }
+
+    /// These variables and no others, for tests and for programs that hold them elsewhere.
+    pub fn fixed<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        Self {
+            fixed: true,
+            last: Mutex::new(Arc::new(Environment::new(variables))),
+        }
+    }
+
+    /// The state as it is now.
+    pub fn current(&self) -> Arc<Environment> {
+        if self.fixed {
+            return Arc::clone(&self.last());
+        }
+        let raw: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        let mut last = self.last();
+        if last.raw != raw {
+            *last = Arc::new(Environment::new(raw));
+        }
+        Arc::clone(&last)
+    }
+
+    /// The value of one variable. Asks for this one only.
+    pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
+        if !self.fixed {
+            return std::env::var_os(name);
+        }
+        let last = self.last();
+        let found = last.raw.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.clone())
+    }
+
+    /// The value of one variable as a key, `None` if it is not set or empty.
+    pub(super) fn secret(&self, name: &str) -> Option<Result<Secret, NotText>> {
+        let value = self.variable(name).filter(|value| !value.is_empty())?;
+        Some(value.into_string().map(Secret::from).map_err(|_| NotText))
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Arc<Environment>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Environments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.fixed {
+            "Environments(fixed)"
+        } else {
+            "Environments(process)"
+        })
+    }
+}
+
+/// A variable's value is not UTF-8: it cannot be a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotText;
