@@ -160,7 +160,7 @@ async fn a_redirect_stays_within_its_origin() {
 }
 
 #[tokio::test]
-async fn failures_say_what_happened_and_show_no_address() {
+async fn failures_say_what_happened_and_show_no_key() {
     let (listener, url) = listen().await;
     let server = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
@@ -185,7 +185,7 @@ async fn failures_say_what_happened_and_show_no_address() {
         .unwrap_err();
     assert_eq!((error.code, error.retryable), (Code::Connection, true));
     assert!(
-        error.message.starts_with("no connection: ") && !error.message.contains("hunter2"),
+        error.message.starts_with("no connection to 127.0.0.1:") && !error.message.contains("hunter2"),
         "{error}"
     );
 }
