@@ -60,6 +60,11 @@ impl Address {
         self.0.port_u16().unwrap_or(usual)
     }
 
+    /// Host and port, the latter also where the address leaves it out.
+    pub(crate) fn with_port(&self) -> String {
+        format!("{}:{}", self.0.host().unwrap_or_default(), self.port())
+    }
+
     /// Whether this is the machine itself by its loopback address: never behind a proxy.
     pub(crate) fn is_loopback(&self) -> bool {
         let host = self.host();

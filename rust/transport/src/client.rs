@@ -189,7 +189,7 @@ impl Inner {
         let idle = self
             .idle
             .unwrap_or(if address.is_tls() { KEEP_TLS } else { KEEP_PLAIN });
-        let to = format!("{}:{}", address.host(), address.port());
+        let to = address.with_port();
         let separate = !address.is_tls() || !self.h2;
         let origin = Arc::new(Origin::new(to, route, idle, separate));
         origins.insert(name, Arc::clone(&origin));

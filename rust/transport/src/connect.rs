@@ -142,7 +142,7 @@ async fn dial(inner: &Inner, origin: &Origin, address: &Address) -> Result<Socke
             let socket = reach(inner, proxy).await?;
             tunnel(socket, proxy, address).await?
         }
-        Route::Socks(proxy, user) => socks(inner, proxy, user.as_ref(), uri, to).await?,
+        Route::Socks(proxy, user) => socks(inner, proxy, user.as_ref(), address, to).await?,
     };
     if !address.is_tls() {
         return Ok(socket);
@@ -171,10 +171,7 @@ async fn reach(inner: &Inner, proxy: &Proxy) -> Result<Socket> {
 }
 
 async fn tunnel(socket: Socket, proxy: &Proxy, address: &Address) -> Result<Socket> {
-    let target = match address.uri().port() {
-        Some(_) => address.authority().to_owned(),
-        None => format!("{}:{}", address.authority(), address.port()),
-    };
+    let target = address.with_port();
     let authorization = proxy
         .authorization
         .clone()
@@ -212,7 +209,7 @@ async fn socks(
     inner: &Inner,
     proxy: &Proxy,
     user: Option<&(String, String)>,
-    uri: &Uri,
+    address: &Address,
     to: &str,
 ) -> Result<Socket> {
     let scheme = proxy.uri.scheme_str().unwrap_or_default().to_owned();
@@ -220,6 +217,11 @@ async fn socks(
         let proxy = proxy.uri.authority().map_or("", Authority::as_str);
         fault::unconnected(to, &format!("the proxy {proxy}: {}", fault::innermost(error)))
     };
+    // With its port, since the connector takes 443 for what is missing.
+    let uri = format!("http://{}", address.with_port());
+    let uri: Uri = uri
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| failed(&error))?;
     let connector = inner.connector();
     // The names with an a or an h leave looking up the host to the proxy.
     let connected = if scheme.starts_with("socks5") {
@@ -227,10 +229,10 @@ async fn socks(
         if let Some((user, word)) = user {
             socks = socks.with_auth(user.clone(), word.clone());
         }
-        socks.call(uri.clone()).await.map_err(|error| failed(&error))?
+        socks.call(uri).await.map_err(|error| failed(&error))?
     } else {
         let mut socks = SocksV4::new(proxy.uri.clone(), connector).local_dns(scheme == "socks4");
-        socks.call(uri.clone()).await.map_err(|error| failed(&error))?
+        socks.call(uri).await.map_err(|error| failed(&error))?
     };
     Ok(Socket::Tcp(connected.into_inner()))
 }

@@ -97,17 +97,18 @@ async fn attempt(
     let origin = inner.origin(address);
     let mut again = 0;
     loop {
-        let (found, reused) = match find(&origin, runtime, again > 0).await {
-            Some(found) => (found, true),
-            None => {
-                let limit = limit.unwrap_or(inner.connect);
-                // On the heap, since most calls find a connection and need not carry this one's state.
-                let connecting = Box::pin(connect(inner, &origin, address, runtime));
-                let connected = tokio::time::timeout(limit, connecting).await;
-                let found = connected.map_err(|_| fault::too_slow(&origin.to, limit))??;
-                inner.reap(runtime);
-                (found, false)
-            }
+        let idle = find(&origin, runtime, again > 0).await;
+        let reused = idle.is_some();
+        let found = if let Some(found) = idle {
+            found
+        } else {
+            let limit = limit.unwrap_or(inner.connect);
+            // On the heap, since most calls find a connection and need not carry this one's state.
+            let connecting = Box::pin(connect(inner, &origin, address, runtime));
+            let connected = tokio::time::timeout(limit, connecting).await;
+            let found = connected.map_err(|_| fault::too_slow(&origin.to, limit))??;
+            inner.reap(runtime);
+            found
         };
         let sent = match found {
             Found::Line(line) => on_line(&origin, line, address, call, reused).await,

@@ -63,6 +63,10 @@ pub(crate) struct Broken {
 }
 
 /// One exchange on a connection.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of their own: none follows from another"
+)]
 pub(crate) struct Talk {
     line: Line,
     head: BytesMut,
@@ -109,7 +113,8 @@ impl Request<'_> {
         for (name, value) in self.extra {
             field(&mut head, name.as_str(), value.as_bytes());
         }
-        if !self.body.is_empty() || !matches!(*self.method, Method::GET | Method::HEAD) {
+        let bare = matches!(*self.method, Method::GET | Method::HEAD | Method::CONNECT);
+        if !self.body.is_empty() || !bare {
             field(
                 &mut head,
                 "content-length",

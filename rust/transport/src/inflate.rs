@@ -130,12 +130,11 @@ impl Inflate {
                     let take = self.input.len().min(8 - tail.len());
                     tail.extend_from_slice(&self.input[..take]);
                     self.input.advance(take);
-                    let &mut [a, b, c, d, e, f, g, h] = tail.as_mut_slice() else {
+                    if tail.len() < 8 {
                         return Ok(None);
-                    };
-                    if u32::from_le_bytes([a, b, c, d]) != self.crc.sum()
-                        || u32::from_le_bytes([e, f, g, h]) != self.crc.amount()
-                    {
+                    }
+                    let known = [self.crc.sum().to_le_bytes(), self.crc.amount().to_le_bytes()];
+                    if tail[..] != *known.as_flattened() {
                         return Err(unreadable("its checksum is wrong"));
                     }
                     self.at = At::End;

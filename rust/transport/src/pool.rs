@@ -8,8 +8,9 @@ use hyper::client::conn::http2::SendRequest;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime;
+use tokio::time::Instant;
 
 /// What a burst may leave behind for the next one.
 const MAX_IDLE: usize = 256;
