@@ -13,7 +13,7 @@ use omni_transport::{Bytes, Transport};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{Sent, Server, post, settled, text};
+use support::{Certificates, Sent, Server, listen, post, settled, text};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -204,4 +204,59 @@ async fn a_reader_who_has_stopped_holds_back_its_stream_and_no_other() {
     while read < 2 * held {
         read += exchange.chunk().await.unwrap().unwrap().len();
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_the_server_refused_to_take_up_is_sent_again() {
+    let certificates = Certificates::new();
+    let acceptor = certificates.acceptor("h2");
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let socket = listener.accept().await.unwrap().0;
+        let socket = acceptor.accept(socket).await.unwrap();
+        let mut connection = h2::server::handshake(socket).await.unwrap();
+        let mut streams = 0;
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            streams += 1;
+            if streams == 1 {
+                respond.send_reset(h2::Reason::REFUSED_STREAM);
+            } else {
+                let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+                body.send_data(Bytes::from_static(b"hello"), true).unwrap();
+            }
+        }
+        streams
+    });
+    let builder = Transport::builder().root_certificates(certificates.ca.as_bytes());
+    let transport = builder.unwrap().build();
+    let got = text(&transport, post(url.replace("http:", "https:"))).await;
+    assert_eq!(got.unwrap(), "hello");
+    drop(transport);
+    assert_eq!(server.await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_broke_while_the_server_worked_is_not_sent_again() {
+    let certificates = Certificates::new();
+    let acceptor = certificates.acceptor("h2");
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let socket = listener.accept().await.unwrap().0;
+        let socket = acceptor.accept(socket).await.unwrap();
+        let mut connection = h2::server::handshake(socket).await.unwrap();
+        let mut streams = 0;
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            streams += 1;
+            respond.send_reset(h2::Reason::INTERNAL_ERROR);
+        }
+        streams
+    });
+    let builder = Transport::builder().root_certificates(certificates.ca.as_bytes());
+    let transport = builder.unwrap().build();
+    let error = text(&transport, post(url.replace("http:", "https:")))
+        .await
+        .unwrap_err();
+    assert_eq!((error.code, error.retryable), (Code::Connection, true));
+    drop(transport);
+    assert_eq!(server.await.unwrap(), 1);
 }
