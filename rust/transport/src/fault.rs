@@ -12,7 +12,7 @@ pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     cause.to_string()
 }
 
-/// No connection came about; `advice` says what to do where that is known.
+/// No connection came about; `why` also says what to do where that is known.
 pub(crate) fn unconnected(to: &str, why: &str) -> Error {
     Error::new(Code::Connection, format!("no connection to {to}: {why}"))
 }
