@@ -16,6 +16,7 @@
 mod builder;
 mod call;
 mod cancel;
+pub mod catalogue;
 mod client;
 mod content;
 pub mod credentials;
