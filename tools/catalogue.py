@@ -71,6 +71,7 @@ BY_HAND: dict[str, Json | None] = {
         "/locations/{VERTEXAI_LOCATION}/publishers/google",
         "base_env": ["VERTEXAI_API_BASE", "VERTEX_API_BASE"],
         "models": ["gemini-*"],
+        "other_credentials": True,
     },
     "azure": {
         "protocol": "openai_chat",
@@ -79,6 +80,7 @@ BY_HAND: dict[str, Json | None] = {
         "base_path": "/openai/v1",
         "key_env": ["AZURE_OPENAI_API_KEY", "AZURE_API_KEY"],
         "auth": "api-key",
+        "other_credentials": True,
         # A dated version of the API has other paths.
         "unless_env": ["AZURE_API_VERSION"],
     },
@@ -129,6 +131,7 @@ BY_HAND: dict[str, Json | None] = {
         "base_env": ["DATABRICKS_API_BASE"],
         "key_env": ["DATABRICKS_API_KEY"],
         "unless_env": ["DATABRICKS_CLIENT_ID"],
+        "other_credentials": True,
     },
     "minimax": {
         "protocol": "openai_chat",
@@ -355,6 +358,8 @@ def number(value: Any) -> str:
 
 def prices(info: Json) -> list[str]:
     found: list[tuple[str, str]] = []
+    if info["litellm_provider"] == "fireworks_ai":
+        info = with_default_cache_read_rate(info)
     for field, value in info.items():
         match = _PRICE.fullmatch(field)
         if match and isinstance(value, (int, float)):

@@ -1,15 +1,19 @@
 //! Configuring a client.
 
+use crate::catalogue::Catalogue;
 use crate::client::{Client, Shared};
+use crate::credentials::{Credentials, LocalKeys, Principal};
 use crate::fallback;
 use crate::gate::{Gate, Limit};
 use crate::limits::{self, Limits};
+use crate::native::Native;
 use crate::retry::{self, Tries};
 use crate::source::Source;
 use crate::spend::{Ledger, Pricing};
 use crate::storm::Storm;
 use omni_bridge_py::embedded::EmbeddedConfig;
 use omni_core::{Budget, ChatEngine, Result, Retry, RetryPolicy, Timeout, Timeouts, Usage};
+use omni_transport::Transport;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -61,6 +65,8 @@ impl std::fmt::Debug for Bridge {
 #[must_use = "a builder does nothing until `build`"]
 pub struct ClientBuilder {
     engine: Option<Arc<dyn ChatEngine>>,
+    catalogue: Catalogue,
+    credentials: Option<Arc<dyn Credentials>>,
     bridge: Bridge,
     embedding: EmbeddedConfig,
     timeouts: Timeouts,
@@ -77,6 +83,8 @@ impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
             engine: None,
+            catalogue: Catalogue::builtin(),
+            credentials: None,
             bridge: Bridge::default(),
             embedding: EmbeddedConfig::default(),
             timeouts: limits::DEFAULT,
@@ -109,6 +117,19 @@ impl ClientBuilder {
     /// Another engine than those behind a [`Bridge`], for example [`testing::FakeEngine`](crate::testing::FakeEngine).
     pub fn engine(mut self, engine: impl ChatEngine + 'static) -> Self {
         self.engine = Some(Arc::new(engine));
+        self
+    }
+
+    /// What is known of providers and models. Default: what is compiled in.
+    pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
+        self.catalogue = catalogue;
+        self
+    }
+
+    /// Where keys come from that calls do not bring. Default: the environment, the keychain of the operating system,
+    /// the file of `omni auth set --file`.
+    pub fn credentials(mut self, credentials: Arc<dyn Credentials>) -> Self {
+        self.credentials = Some(credentials);
         self
     }
 
@@ -215,12 +236,26 @@ impl ClientBuilder {
         for (at, entry) in self.fallbacks.iter().enumerate() {
             fallback::check(at, entry)?;
         }
+        // A bridge service has a native engine of its own, and the keys.
+        let native = (self.engine.is_none() && self.bridge == Bridge::Embedded).then(|| {
+            let keys = LocalKeys::default();
+            Arc::new(Native {
+                transport: Transport::new(),
+                catalogue: self.catalogue,
+                environments: Arc::clone(keys.environments()),
+                credentials: self.credentials.unwrap_or_else(|| Arc::new(keys)),
+                principal: Principal::local(),
+                allow_endpoints: self.embedding.allow_endpoints,
+                allowed_hosts: self.embedding.allowed_hosts.clone(),
+            })
+        });
         let source = match self.engine {
             Some(engine) => Source::Given(engine),
             None => Source::new(self.bridge, self.embedding)?,
         };
         Ok(Client::from_shared(Shared {
             source,
+            native,
             timeouts: self.timeouts,
             limits,
             retry: self.retry,

@@ -57,6 +57,8 @@ enum Stage {
     New,
     /// The provider's limits let nobody in yet.
     Queued(Turn),
+    /// The key is being looked for.
+    Routing(BoxFuture<'static, Route>),
     /// The engine is being found.
     Connecting(BoxFuture<'static, Result<Arc<dyn ChatEngine>>>),
     /// A try runs.
@@ -164,7 +166,11 @@ impl Call {
                 self.cancelled_at = Some(Instant::now());
                 match self.stage {
                     Stage::Calling(_) | Stage::Ended => {}
-                    Stage::New | Stage::Queued(_) | Stage::Connecting(_) | Stage::Resting(_) => {
+                    Stage::New
+                    | Stage::Queued(_)
+                    | Stage::Routing(_)
+                    | Stage::Connecting(_)
+                    | Stage::Resting(_) => {
                         return self.cancelled(None);
                     }
                 }
@@ -216,6 +222,13 @@ impl Call {
                         }
                     }
                 }
+                Stage::Routing(routing) => match routing.as_mut().poll(context) {
+                    Poll::Ready(route) => self.follow(route),
+                    Poll::Pending => match self.wait(context) {
+                        Some(late) => return self.late(late),
+                        None => return Poll::Pending,
+                    },
+                },
                 Stage::Connecting(connecting) => match connecting.as_mut().poll(context) {
                     Poll::Ready(Ok(engine)) => self.begin(&*engine),
                     Poll::Ready(Err(error)) => {
@@ -338,8 +351,15 @@ impl Call {
         self.try_began = Instant::now();
         self.waiting_since = None;
         self.declined = None;
-        let connect = self.limits.connect;
-        match self.client.route(&self.request, self.streamed, connect) {
+        let route = self
+            .client
+            .route(&self.request, self.streamed, self.limits.connect);
+        self.follow(route);
+    }
+
+    fn follow(&mut self, route: Route) {
+        match route {
+            Route::Later(route) => self.stage = Stage::Routing(route),
             Route::Native(steps) => {
                 self.engine = Some(Engine::Native);
                 self.call(steps);

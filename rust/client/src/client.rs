@@ -4,14 +4,15 @@ use crate::builder::ClientBuilder;
 use crate::call::Call;
 use crate::gate::Gate;
 use crate::limits::Limits;
+use crate::native::{Native, Route};
 use crate::retry::Tries;
 use crate::source::Source;
 use crate::spend::{Ledger, Pricing, Spent};
 use crate::storm::Storm;
 use crate::trace;
 use omni_core::{
-    BoxFuture, Budget, ChatModel, ChatStream, ModelId, ModelInfo, Reply, Request, Result, RetryPolicy,
-    Timeouts,
+    BoxFuture, Budget, ChatModel, ChatStream, Code, EngineChoice, Error, ModelId, ModelInfo, Reply, Request,
+    Result, RetryPolicy, Timeouts,
 };
 use serde_json::Value;
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ use tokio::time::Instant;
 /// What the clones of a client share.
 pub(crate) struct Shared {
     pub(crate) source: Source,
+    /// `None` where all calls go elsewhere: to a bridge service, or to an engine that the caller gave.
+    pub(crate) native: Option<Arc<Native>>,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
@@ -38,6 +41,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Begins a try of `request`, or says who else is to.
+    pub(crate) fn route(&self, request: &Request, stream: bool, connect: Option<Duration>) -> Route {
+        match &self.native {
+            Some(native) => native.route(request, stream, connect),
+            None if request.engine == Some(EngineChoice::Native) && self.source.is_given() => {
+                let message = "engine: this client was given an engine of its own; leave engine out";
+                Route::Refused(Error::new(Code::Unsupported, message))
+            }
+            None => Route::Bridge(None),
+        }
+    }
+
     /// The gate before the provider of `model`, if it has one.
     pub(crate) fn gate(&self, model: &str) -> Option<Arc<Gate>> {
         if self.gates.is_empty() {

@@ -33,6 +33,11 @@ impl Source {
         })
     }
 
+    /// Whether the caller gave the engine.
+    pub(crate) const fn is_given(&self) -> bool {
+        matches!(self, Source::Given(_))
+    }
+
     /// The engine, if it needs no finding.
     pub(crate) fn ready(&self) -> Option<Arc<dyn ChatEngine>> {
         match self {

@@ -28,8 +28,8 @@ pub struct Outgoing {
     pub protocol: Protocol,
     /// The encoded request.
     pub encoded: Encoded,
-    /// The base URL, for example `https://api.openai.com/v1`.
-    pub base_url: String,
+    /// Where it goes: a base URL and the encoded path, [`join`]ed.
+    pub url: String,
     /// Headers of the provider and of the caller, the key among them (marked sensitive).
     pub headers: HeaderMap,
     /// The model id that was asked for, as errors name it.
@@ -78,15 +78,14 @@ pub fn join(base: &str, path: &str) -> String {
 
 /// Sends `outgoing`; the steps are those of one try.
 pub fn call(transport: &Transport, outgoing: Outgoing) -> Steps {
-    let url = join(&outgoing.base_url, &outgoing.encoded.path);
     let mut headers = outgoing.headers;
     for (name, value) in &outgoing.encoded.headers {
         let Ok(value) = HeaderValue::from_str(value) else {
             let message = format!("the header {name} has characters that cannot stand in one");
             return Steps::failed(Error::invalid(message).for_model(&outgoing.model_id));
         };
-        // What the caller set wins.
-        headers.entry(HeaderName::from_static(name)).or_insert(value);
+        // The encoder has seen what the caller set, and merged it where a header is a list.
+        headers.insert(HeaderName::from_static(name), value);
     }
     headers
         .entry(CONTENT_TYPE)
@@ -97,7 +96,7 @@ pub fn call(transport: &Transport, outgoing: Outgoing) -> Steps {
     let body = Bytes::from(outgoing.encoded.body);
     let exchange = transport.send(Call {
         method: Method::POST,
-        url,
+        url: outgoing.url,
         headers,
         body: body.clone(),
     });

@@ -1,6 +1,5 @@
 //! Who serves models: where, in which protocol, and how the key travels.
 
-use omni_core::{Code, Error, Result};
 use omni_providers::{Dialect, Protocol};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -67,6 +66,8 @@ pub struct Provider {
     pub local: bool,
     /// Defined by the user: `omni.toml` or `register_provider`. The configuration names its base URL's host.
     pub custom: bool,
+    /// `LiteLLM` finds credentials for it in ways of its own: a call without a key is left to it.
+    pub other_credentials: bool,
     /// Its models as globs (`*`, `?`); all if empty. Others are left to LiteLLM.
     pub models: Vec<String>,
     /// Models that are left to LiteLLM, as globs.
@@ -97,6 +98,7 @@ impl Provider {
             headers: Vec::new(),
             local: false,
             custom: false,
+            other_credentials: false,
             models: Vec::new(),
             not_models: Vec::new(),
             model_prefix: String::new(),
@@ -119,8 +121,8 @@ impl Provider {
     /// The base URL: what the call gives (`api_base`), what the environment sets, or the provider's own.
     ///
     /// # Errors
-    /// `invalid_request` naming the variable that is missing.
-    pub fn base(&self, given: Option<&str>, env: impl Fn(&str) -> Option<String>) -> Result<String> {
+    /// A clause that names the variable that is missing.
+    pub fn base(&self, given: Option<&str>, env: impl Fn(&str) -> Option<String>) -> Result<String, String> {
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
         let chosen = given
             .map(str::to_owned)
@@ -133,22 +135,18 @@ impl Provider {
                 Some(name) => format!("set {name}, or api_base in the call"),
                 None => "set api_base in the call".to_owned(),
             };
-            let message = format!("{} has no base URL of its own: {how}", self.name);
-            return Err(Error::new(Code::InvalidRequest, message));
+            return Err(format!("{} has no base URL of its own: {how}", self.name));
         }
         let mut base = String::new();
         let mut rest = self.base_url.as_str();
         while let Some((before, name, after)) = variable(rest) {
-            let value = set(name).ok_or_else(|| {
-                let message = format!("the base URL of {} needs {name}, which is not set", self.name);
-                Error::new(Code::InvalidRequest, message)
-            })?;
+            let value = set(name)
+                .ok_or_else(|| format!("the base URL of {} needs {name}, which is not set", self.name))?;
             if !value
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
             {
-                let message = format!("{name} has characters that cannot stand in a base URL");
-                return Err(Error::new(Code::InvalidRequest, message));
+                return Err(format!("{name} has characters that cannot stand in a base URL"));
             }
             base.push_str(before);
             base.push_str(&value);
@@ -257,6 +255,7 @@ pub(super) struct Entry {
     hosts: Vec<String>,
     headers: BTreeMap<String, String>,
     local: bool,
+    other_credentials: bool,
     models: Vec<String>,
     not_models: Vec<String>,
     model_prefix: String,
@@ -279,6 +278,7 @@ impl Entry {
             hosts: self.hosts,
             headers: self.headers.into_iter().collect(),
             local: self.local,
+            other_credentials: self.other_credentials,
             models: self.models,
             not_models: self.not_models,
             model_prefix: self.model_prefix,

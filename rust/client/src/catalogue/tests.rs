@@ -141,7 +141,7 @@ fn a_base_url_comes_from_the_call_the_environment_or_the_provider() {
                 .map(|(_, value)| (*value).to_owned())
         };
         let provider = catalogue.provider(name).unwrap();
-        provider.base(given, env).map_err(|error| error.message)
+        provider.base(given, env)
     };
     assert_eq!(base("openai", None, &[]).unwrap(), "https://api.openai.com/v1");
     let mine = [("OPENAI_API_BASE", "http://proxy/v1/")];

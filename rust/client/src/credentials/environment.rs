@@ -159,7 +159,7 @@ impl Environments {
     }
 
     /// The value of one variable. Asks for this one only.
-    pub(super) fn variable(&self, name: &str) -> Option<OsString> {
+    pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
         if !self.fixed {
             return std::env::var_os(name);
         }
