@@ -13,7 +13,16 @@ from .cases import Case
 Json = dict[str, Any]
 
 OWN_KEYS = frozenset(
-    {"args", "response", "parameters", "schema", "responseSchema", "responseJsonSchema", "labels", "properties"}
+    {
+        "args",
+        "response",
+        "parameters",
+        "schema",
+        "responseSchema",
+        "responseJsonSchema",
+        "labels",
+        "properties",
+    }
 )
 """Below these the keys are the user's or a schema's, and stay as they are spelt."""
 
@@ -72,7 +81,9 @@ def _content(content: Any) -> Json:
 
 def _part(part: Json) -> Json:
     # `thought` is false unless it is true.
-    out = {key: value for key, value in part.items() if value is not None and (key, value) != ("thought", False)}
+    out = {
+        key: value for key, value in part.items() if value is not None and (key, value) != ("thought", False)
+    }
     if out.get("functionCall"):
         call = {key: value for key, value in out["functionCall"].items() if value is not None}
         out["functionCall"] = {**call, "args": call.get("args") or {}}  # no arguments are an empty object
