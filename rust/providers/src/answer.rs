@@ -83,7 +83,8 @@ impl Answer {
             Kind::Sse(reader) => {
                 reader.push(bytes);
                 let read = frames(reader, &mut *self.decoder, &mut self.parts);
-                self.settle_start(read.is_ok());
+                // The first bytes may hold no whole event yet: `start` waits for what names the answer.
+                self.settle_start(false);
                 read
             }
         }
