@@ -366,9 +366,8 @@ def _gemini_part(part: Json) -> Json:
 
 def _gemini_media(part: Json) -> Json:
     """Media in a tool's result as a part of the contract."""
-    if "fileData" in part:
-        data = part["fileData"]
-        return {"type": "file", "file": {"file_id": data["fileUri"], "format": data.get("mimeType")}}
+    if "fileData" in part:  # LiteLLM would fetch it
+        return {"type": "provider", "provider": "gemini", "kind": "fileData", "data": part}
     data = part["inlineData"]
     url = f"data:{data['mimeType']};base64,{data['data']}"
     if data["mimeType"].startswith("image/"):

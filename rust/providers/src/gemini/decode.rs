@@ -347,3 +347,6 @@ fn logprobs(result: &Object) -> Vec<Value> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,8 +30,8 @@ pub(super) struct Writer<'a> {
     out: Written<'a>,
 }
 
-/// The text and the media of a tool's result.
-type Parted<'a> = (Cow<'a, str>, Vec<Media<'a>>);
+/// The text of a tool's result, and what else it holds.
+type Parted<'a> = (Cow<'a, str>, Vec<With<'a, Piece<'a>>>);
 
 impl<'a> Writer<'a> {
     pub(super) fn new(target: &'a Target, model: Model) -> Self {
@@ -323,10 +323,7 @@ impl<'a> Writer<'a> {
                 wire: response,
                 extras: self.extras(message.extra.as_ref()),
             })));
-            beside.extend(outside.into_iter().map(|media| {
-                let signature = None;
-                With::nothing(Piece::Media { media, signature })
-            }));
+            beside.extend(outside);
         }
         let role = "user";
         self.out.contents.push(With::nothing(Content { role, parts }));
@@ -343,7 +340,10 @@ impl<'a> Writer<'a> {
         if let Some(core::Content::Parts(list)) = &message.content {
             for (nth, part) in list.iter().enumerate() {
                 if let Some(found) = self.media(part) {
-                    media.push(found.map_err(|why| unable(at, nth, &why))?);
+                    let found = found.map_err(|why| unable(at, nth, &why))?;
+                    media.push(self.medium(found, part));
+                } else {
+                    media.extend(self.provider(part));
                 }
             }
         }

@@ -142,7 +142,7 @@ pub(super) struct Response<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) response: Said<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) parts: Vec<Media<'a>>,
+    pub(super) parts: Vec<With<'a, Piece<'a>>>,
 }
 
 /// The object that a response must be.
@@ -228,14 +228,6 @@ impl Media<'_> {
                 },
             ),
         }
-    }
-}
-
-impl Serialize for Media<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_map(Some(1))?;
-        self.entry(&mut out)?;
-        out.end()
     }
 }
 
