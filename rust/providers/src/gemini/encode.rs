@@ -52,7 +52,10 @@ pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result
         .map_err(|error| error.for_model(&request.model))?;
     let mut rest = Object::new();
     if let Some(config) = settings::tool_choice(request).map_err(unsupported)? {
-        rest.insert("toolConfig".to_owned(), json!({ "functionCallingConfig": config }));
+        rest.insert(
+            "toolConfig".to_owned(),
+            json!({ "functionCallingConfig": config }),
+        );
     }
     let config = settings::generation(request, &model).map_err(unsupported)?;
     if !config.is_empty() {

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 fn sse(documents: &[Value]) -> String {
-    documents.iter().map(|one| format!("data: {one}\r\n\r\n")).collect()
+    documents
+        .iter()
+        .map(|one| format!("data: {one}\r\n\r\n"))
+        .collect()
 }
 
 /// What `pieces` give, as a reply or a fault, with the events.
@@ -63,11 +66,21 @@ fn content(reply: &Reply) -> Value {
 fn pieces_of_text_are_one_part_and_the_last_usage_counts() {
     let mut first = chunk(json!([{"text": "Grüß"}]));
     first["usageMetadata"] = json!({"promptTokenCount": 7, "totalTokenCount": 7});
-    let reply = streamed(&[first, chunk(json!([{"text": "e \"x\"\n"}])), stop(json!([{"text": "🤔"}]))]);
+    let reply = streamed(&[
+        first,
+        chunk(json!([{"text": "e \"x\"\n"}])),
+        stop(json!([{"text": "🤔"}])),
+    ]);
     assert_eq!(content(&reply), "Grüße \"x\"\n🤔");
-    assert_eq!((reply.usage.input_tokens, reply.usage.output_tokens), (Some(7), Some(5)));
+    assert_eq!(
+        (reply.usage.input_tokens, reply.usage.output_tokens),
+        (Some(7), Some(5))
+    );
     assert_eq!(reply.usage.total_tokens, Some(12));
-    assert_eq!((reply.id.as_deref(), reply.model.as_deref()), (Some("r1"), Some("gemini-x")));
+    assert_eq!(
+        (reply.id.as_deref(), reply.model.as_deref()),
+        (Some("r1"), Some("gemini-x"))
+    );
     assert_eq!(reply.finish_reason, Some(FinishReason::Stop));
     assert_eq!(reply.finish_reason_raw.as_deref(), Some("STOP"));
 }
@@ -75,10 +88,16 @@ fn pieces_of_text_are_one_part_and_the_last_usage_counts() {
 #[test]
 fn start_names_the_answer_before_anything_else() {
     let (events, _) = read([sse(&[stop(json!([{"text": "x"}]))]).as_bytes()]);
-    let Some(Event::Start { id, model, provider, .. }) = events.first() else {
+    let Some(Event::Start {
+        id, model, provider, ..
+    }) = events.first()
+    else {
         panic!("{events:?}")
     };
-    assert_eq!((id.as_deref(), model.as_str(), provider.as_str()), (Some("r1"), "gemini-x", "gemini"));
+    assert_eq!(
+        (id.as_deref(), model.as_str(), provider.as_str()),
+        (Some("r1"), "gemini-x", "gemini")
+    );
 }
 
 #[test]
@@ -115,7 +134,10 @@ fn an_empty_last_piece_signs_what_streamed_before_it() {
         chunk(json!([{"text": "ab"}])),
         stop(json!([{"text": "", "thoughtSignature": "s=="}])),
     ]);
-    assert_eq!(content(&reply), json!([{"type": "text", "text": "ab", "signature": "s=="}]));
+    assert_eq!(
+        content(&reply),
+        json!([{"type": "text", "text": "ab", "signature": "s=="}])
+    );
 }
 
 #[test]
@@ -132,7 +154,9 @@ fn an_empty_signed_text_after_a_call_is_a_part_of_its_own() {
 
 #[test]
 fn parts_of_a_whole_answer_stay_apart() {
-    let reply = whole(&stop(json!([{"text": "a"}, {"text": "b"}, {"text": "t", "thought": true}])));
+    let reply = whole(&stop(
+        json!([{"text": "a"}, {"text": "b"}, {"text": "t", "thought": true}]),
+    ));
     assert_eq!(
         content(&reply),
         json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, {"type": "reasoning", "text": "t"}])
@@ -149,8 +173,14 @@ fn calls_keep_their_ids_signatures_and_arguments() {
     let [first, second, third] = reply.tool_calls.as_slice() else {
         panic!("{reply:?}")
     };
-    assert_eq!((first.id.as_str(), first.signature.as_deref()), ("call-1", Some("c==")));
-    assert_eq!(first.text(), r#"{"city":"Zürich","days":[1,2.0],"deep":{"a":null}}"#);
+    assert_eq!(
+        (first.id.as_str(), first.signature.as_deref()),
+        ("call-1", Some("c=="))
+    );
+    assert_eq!(
+        first.text(),
+        r#"{"city":"Zürich","days":[1,2.0],"deep":{"a":null}}"#
+    );
     assert_eq!((second.text(), third.text()), ("{}", "{}"));
     assert!(second.id.starts_with(OWN_ID) && second.id.len() > OWN_ID.len() + 20);
     assert_ne!(second.id, third.id);
@@ -162,20 +192,31 @@ fn arguments_in_pieces_become_one_call() {
     let call = |call: Value| chunk(json!([{ "functionCall": call }]));
     let reply = streamed(&[
         call(json!({"name": "light", "id": "1", "willContinue": true})),
-        call(json!({"partialArgs": [{"jsonPath": "$.rooms[1].name", "stringValue": "Ki", "willContinue": true}],
-                    "willContinue": true})),
-        call(json!({"partialArgs": [{"jsonPath": "$.rooms[1].name", "stringValue": "tchen"},
+        call(
+            json!({"partialArgs": [{"jsonPath": "$.rooms[1].name", "stringValue": "Ki", "willContinue": true}],
+                    "willContinue": true}),
+        ),
+        call(
+            json!({"partialArgs": [{"jsonPath": "$.rooms[1].name", "stringValue": "tchen"},
                                     {"jsonPath": "$['on off']", "boolValue": true},
                                     {"jsonPath": "$.level", "numberValue": 5},
-                                    {"jsonPath": "$.gone", "nullValue": null}], "willContinue": true})),
+                                    {"jsonPath": "$.gone", "nullValue": null}], "willContinue": true}),
+        ),
         call(json!({})),
         stop(json!([{"functionCall": {"id": "2", "name": "after", "args": {"a": 1}}}])),
     ]);
-    let said: Vec<_> = reply.tool_calls.iter().map(|call| (call.name(), call.text())).collect();
+    let said: Vec<_> = reply
+        .tool_calls
+        .iter()
+        .map(|call| (call.name(), call.text()))
+        .collect();
     assert_eq!(
         said,
         [
-            ("light", r#"{"rooms":[null,{"name":"Kitchen"}],"on off":true,"level":5,"gone":null}"#),
+            (
+                "light",
+                r#"{"rooms":[null,{"name":"Kitchen"}],"on off":true,"level":5,"gone":null}"#
+            ),
             ("after", r#"{"a":1}"#)
         ]
     );
@@ -183,14 +224,16 @@ fn arguments_in_pieces_become_one_call() {
 
 #[test]
 fn a_list_is_not_made_as_long_as_an_index_says() {
-    let call = json!({"name": "f", "id": "1", "partialArgs": [{"jsonPath": "$.a[4000000000]", "numberValue": 1}]});
+    let call =
+        json!({"name": "f", "id": "1", "partialArgs": [{"jsonPath": "$.a[4000000000]", "numberValue": 1}]});
     let reply = streamed(&[stop(json!([{ "functionCall": call }]))]);
     assert_eq!(reply.tool_calls[0].text(), r#"{"a":[]}"#);
 }
 
 #[test]
 fn what_only_gemini_understands_stays_whole_and_in_place() {
-    let code = json!({"executableCode": {"language": "PYTHON", "code": "print(1)"}, "thoughtSignature": "e=="});
+    let code =
+        json!({"executableCode": {"language": "PYTHON", "code": "print(1)"}, "thoughtSignature": "e=="});
     let result = json!({"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}});
     let novel = json!({"thoughtSignature": "n==", "novelPart": [1], "thought": true});
     let bare = json!({"thoughtSignature": "b=="});
@@ -270,7 +313,11 @@ fn an_error_in_the_stream_is_the_providers_word_and_what_came_is_kept() {
     let error = json!({"code": 503, "message": "overloaded", "status": "UNAVAILABLE"});
     let (events, ended) = read([sse(&[chunk(json!([{"text": "a"}])), json!({ "error": error })]).as_bytes()]);
     assert_eq!(ended.unwrap_err(), Fault::Said(error));
-    assert!(events.iter().any(|event| matches!(event, Event::TextDelta { text, .. } if text == "a")));
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::TextDelta { text, .. } if text == "a"))
+    );
 }
 
 #[test]
@@ -297,13 +344,17 @@ fn a_stream_without_sse_is_a_list_of_chunks() {
 
 #[test]
 fn a_gateway_may_wrap_each_document() {
-    let wrapped = [json!({"response": chunk(json!([{"text": "a"}])), "traceId": "t"}), json!({"response": stop(json!([]))})];
+    let wrapped = [
+        json!({"response": chunk(json!([{"text": "a"}])), "traceId": "t"}),
+        json!({"response": stop(json!([]))}),
+    ];
     assert_eq!(content(&streamed(&wrapped)), "a");
 }
 
 #[test]
 fn of_several_candidates_the_first_counts() {
-    let other = json!({"candidates": [{"content": {"parts": [{"text": "no"}]}, "index": 1, "finishReason": "STOP"}]});
+    let other =
+        json!({"candidates": [{"content": {"parts": [{"text": "no"}]}, "index": 1, "finishReason": "STOP"}]});
     let reply = streamed(&[chunk(json!([{"text": "yes"}])), other, stop(json!([]))]);
     assert_eq!(content(&reply), "yes");
 }
@@ -347,7 +398,10 @@ fn usage_counts_the_tools_input_and_the_thoughts() {
     let reply = whole(&document);
     let usage = reply.usage;
     assert_eq!((usage.input_tokens, usage.output_tokens), (Some(15), Some(7)));
-    assert_eq!((usage.cached_input_tokens, usage.reasoning_tokens), (Some(2), Some(4)));
+    assert_eq!(
+        (usage.cached_input_tokens, usage.reasoning_tokens),
+        (Some(2), Some(4))
+    );
     assert_eq!((usage.total_tokens, usage.raw), (Some(22), Some(raw)));
     assert_eq!(reply.service_tier.as_deref(), Some("flex"));
 }
@@ -363,9 +417,22 @@ fn a_count_that_is_left_out_is_nought_and_no_usage_is_unknown() {
 
 #[test]
 fn fields_that_come_as_null_or_another_kind_are_no_failures() {
-    for odd in [Value::Null, json!(""), json!(7), json!([]), json!({}), json!([null, "x", 1])] {
+    for odd in [
+        Value::Null,
+        json!(""),
+        json!(7),
+        json!([]),
+        json!({}),
+        json!([null, "x", 1]),
+    ] {
         let mut document = stop(json!([{"text": "a", "thoughtSignature": odd, "thought": null}, odd]));
-        for key in ["usageMetadata", "promptFeedback", "responseId", "modelVersion", "error"] {
+        for key in [
+            "usageMetadata",
+            "promptFeedback",
+            "responseId",
+            "modelVersion",
+            "error",
+        ] {
             if key != "error" || !says_something(&odd) {
                 document[key] = odd.clone();
             }
@@ -410,22 +477,36 @@ fn both_ways(documents: &[Value]) -> [(Vec<Event>, Result<Finish, Fault>, Meta);
         let other = plain.documents(document.clone(), false, &mut plain_parts);
         assert_eq!(one, other);
     }
-    [state(&mut quick, &mut quick_parts), state(&mut plain, &mut plain_parts)]
+    [
+        state(&mut quick, &mut quick_parts),
+        state(&mut plain, &mut plain_parts),
+    ]
 }
 
 #[test]
 fn the_chunks_that_google_sends_are_common_ones() {
-    let usage = json!({"promptTokenCount": 9, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}]});
+    let usage =
+        json!({"promptTokenCount": 9, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}]});
     let mut studio = stop(json!([{"text": "a\nb"}]));
     studio["usageMetadata"] = usage.clone();
     let vertex = json!({"candidates": [{"content": {"role": "model", "parts": [{"text": "x", "thought": true}]}}],
                         "usageMetadata": {"trafficType": "ON_DEMAND"}, "modelVersion": "m",
                         "createTime": "2026-01-01T00:00:00Z", "responseId": "r"});
     for document in [chunk(json!([{"text": "x"}])), studio, vertex] {
-        assert!(Decoder::default().common(&document.to_string(), &mut Parts::default()), "{document}");
+        assert!(
+            Decoder::default().common(&document.to_string(), &mut Parts::default()),
+            "{document}"
+        );
     }
-    for document in [chunk(json!([])), chunk(json!([{"text": "x", "thoughtSignature": "s"}])), json!({"error": 1})] {
-        assert!(!Decoder::default().common(&document.to_string(), &mut Parts::default()), "{document}");
+    for document in [
+        chunk(json!([])),
+        chunk(json!([{"text": "x", "thoughtSignature": "s"}])),
+        json!({"error": 1}),
+    ] {
+        assert!(
+            !Decoder::default().common(&document.to_string(), &mut Parts::default()),
+            "{document}"
+        );
     }
 }
 
@@ -439,11 +520,23 @@ fn word() -> impl Strategy<Value = Value> {
 
 /// A chunk as it comes, or nearly so.
 fn nearly_common() -> impl Strategy<Value = Value> {
-    let piece = (word(), prop::option::weighted(0.3, prop_oneof![Just(json!(true)), Just(json!(false)), Just(Value::Null)]));
+    let piece = (
+        word(),
+        prop::option::weighted(
+            0.3,
+            prop_oneof![Just(json!(true)), Just(json!(false)), Just(Value::Null)],
+        ),
+    );
     let pieces = prop::collection::vec(piece, 0..3);
     let extra = prop::option::weighted(0.2, prop::sample::select(vec!["safetyRatings", "novel", "index"]));
-    (pieces, word(), prop::option::of(word()), prop::option::of(0_u64..99), extra).prop_map(
-        |(pieces, id, reason, tokens, extra)| {
+    (
+        pieces,
+        word(),
+        prop::option::of(word()),
+        prop::option::of(0_u64..99),
+        extra,
+    )
+        .prop_map(|(pieces, id, reason, tokens, extra)| {
             let parts: Vec<Value> = pieces
                 .into_iter()
                 .map(|(text, thought)| {
@@ -466,8 +559,7 @@ fn nearly_common() -> impl Strategy<Value = Value> {
                 document["usageMetadata"] = json!({"promptTokenCount": tokens});
             }
             document
-        },
-    )
+        })
 }
 
 /// The parts of an answer: kind, text and whether it is signed.
@@ -500,7 +592,10 @@ fn wire_chunks(shapes: &[(u8, String, bool)]) -> Vec<Value> {
             out.push(chunk(json!([wire_part(at, *kind, text, *signed)])));
             continue;
         }
-        let middle = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(middle, _)| middle);
+        let middle = text
+            .char_indices()
+            .nth(text.chars().count() / 2)
+            .map_or(0, |(middle, _)| middle);
         for piece in [&text[..middle], &text[middle..]] {
             out.push(chunk(json!([wire_part(at, *kind, piece, false)])));
         }

@@ -212,8 +212,14 @@ impl<'a> Json<'a> {
 /// A picture, a sound or a file.
 #[derive(Debug, PartialEq)]
 pub(super) enum Media<'a> {
-    Inline { mime: Cow<'a, str>, data: &'a str },
-    File { mime: Option<Cow<'a, str>>, uri: Cow<'a, str> },
+    Inline {
+        mime: Cow<'a, str>,
+        data: &'a str,
+    },
+    File {
+        mime: Option<Cow<'a, str>>,
+        uri: Cow<'a, str>,
+    },
 }
 
 impl Media<'_> {
