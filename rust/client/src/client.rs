@@ -58,7 +58,12 @@ impl Shared {
         if self.gates.is_empty() {
             return None;
         }
-        self.gates.get(provider(model)).map(Arc::clone)
+        if let Some(gate) = self.gates.get(provider(model)) {
+            return Some(Arc::clone(gate));
+        }
+        // An alias, or a model that goes without its provider's name.
+        let resolved = self.native.as_ref()?.catalogue.resolve(model).ok()?;
+        self.gates.get(&*resolved.provider.name).map(Arc::clone)
     }
 
     /// Whether the retry budget of the provider of `model` has another retry; takes it.
@@ -130,8 +135,9 @@ impl Client {
     ///
     /// # Errors
     /// Every [`Code`](omni_core::Code) can come; `error.retryable` says whether the same call may succeed later.
-    pub async fn chat(&self, request: Request) -> Result<Reply> {
-        self.chat_events(request).reply().await
+    pub fn chat(&self, request: Request) -> impl Future<Output = Result<Reply>> + Send + use<> {
+        // Not an `async fn`: its future would carry the request, a kilobyte to be moved at every step.
+        self.chat_events(request).reply()
     }
 
     /// One call, streamed. Dropping the stream cancels the call; so does its
