@@ -16,8 +16,12 @@
 //! # Ok::<(), Unresolved>(())
 //! ```
 
+mod config;
+mod cost;
+mod definition;
 mod lines;
 mod model;
+mod own;
 mod price;
 mod provider;
 mod resolve;
@@ -25,10 +29,15 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use config::folder;
+pub use cost::{cost, cost_at};
+pub use definition::Definition;
 pub use model::{Abilities, Ability, Mode, Model};
+pub use omni_providers::{Dialect, Protocol};
 pub use price::{Meter, Price, Prices, Tier};
 pub use provider::{Auth, Provider};
 pub use resolve::{Resolved, Unresolved};
+pub use snapshot::VERSION;
 
 use snapshot::Snapshot;
 use std::collections::{BTreeMap, HashMap};
@@ -48,9 +57,11 @@ struct Shared {
 }
 
 /// What the user added.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Own {
     providers: BTreeMap<String, Arc<Provider>>,
+    /// Of those providers, as they were given.
+    definitions: BTreeMap<String, Definition>,
     models: BTreeMap<String, Arc<Model>>,
     aliases: BTreeMap<String, String>,
 }
