@@ -37,6 +37,7 @@ BANNED: dict[str, tuple[set[str], str]] = {
         "core is the contract: no I/O, no runtime, no Python",
     ),
     "omni-transport": ({"pyo3", "pyo3-ffi"}, "the HTTP client knows no Python"),
+    "omni-providers": ({"pyo3", "pyo3-ffi"}, "the native engine needs no Python"),
     "omni-bridge-py": (
         {"pyo3", "pyo3-ffi"},
         "the embedding opens libpython at run time: no pyo3 (design section 3)",

@@ -8,7 +8,7 @@
 //! `cut` is the size of the pieces in bytes, 0 for one piece; negative for random sizes, the number as seed.
 
 use omni_core::{Event, Fold, Request};
-use omni_providers::{Answer, Context, Dialect, Fault, Protocol, Target};
+use omni_providers::{Answer, Context, Dialect, Fault, Protocol, Target, dialect_of};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};
@@ -27,8 +27,8 @@ struct Job {
     #[serde(default)]
     stream: bool,
     request: Option<Value>,
-    #[serde(default)]
-    dialect: Dialect,
+    /// What is known of the provider if absent.
+    dialect: Option<Dialect>,
     #[serde(default)]
     events: bool,
     audio_format: Option<String>,
@@ -104,7 +104,10 @@ fn encode(job: &Job) -> Result<Value, String> {
     let target = Target {
         provider: job.provider.clone(),
         model: job.model.clone(),
-        dialect: Arc::new(job.dialect.clone()),
+        dialect: match &job.dialect {
+            Some(dialect) => Arc::new(dialect.clone()),
+            None => dialect_of(&job.provider),
+        },
     };
     if let Some(why) = job.protocol.declines(&request, &target) {
         return Ok(json!({"declined": why}));

@@ -1,34 +1,235 @@
-//! Answers → events.
+//! Answers → events. The differences between those who speak this wire are fields, and every field that one of them
+//! uses is read for all.
+
+mod calls;
+mod message;
+mod typed;
+mod usage;
 
 use crate::fault::Fault;
 use crate::parts::Parts;
 use crate::protocol::{Context, Decode, Meta};
-use omni_core::Finish;
+use crate::value::{count, object, objects, parse, says_something, text};
+use calls::{Calls, Piece};
+use message::say;
+use omni_core::{Finish, FinishReason, Object};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use typed::{Document, Place, Word};
+
+/// The contract's words for what providers say of why a model stopped, in any case.
+const FINISH: &[(&str, FinishReason)] = &[
+    ("stop", FinishReason::Stop),
+    ("eos", FinishReason::Stop),
+    ("end_turn", FinishReason::Stop),
+    ("stop_sequence", FinishReason::Stop),
+    ("length", FinishReason::Length),
+    ("max_tokens", FinishReason::Length),
+    ("model_length", FinishReason::Length),
+    ("model_context_window_exceeded", FinishReason::Length),
+    ("tool_calls", FinishReason::ToolCalls),
+    ("tool_use", FinishReason::ToolCalls),
+    ("function_call", FinishReason::ToolCalls),
+    ("content_filter", FinishReason::ContentFilter),
+    ("content_filtered", FinishReason::ContentFilter),
+    ("refusal", FinishReason::ContentFilter),
+    ("safety", FinishReason::ContentFilter),
+    ("recitation", FinishReason::ContentFilter),
+    ("sensitive", FinishReason::ContentFilter),
+    ("pause", FinishReason::Pause),
+    ("pause_turn", FinishReason::Pause),
+];
+
+const DOCUMENT: &[&str] = &[
+    "id",
+    "object",
+    "created",
+    "model",
+    "choices",
+    "usage",
+    "service_tier",
+    "error",
+    "obfuscation",
+    "p",
+];
+const CHOICE: &[&str] = &[
+    "index",
+    "message",
+    "delta",
+    "finish_reason",
+    "logprobs",
+    "text",
+    "error",
+];
+const MESSAGE: &[&str] = &[
+    "role",
+    "content",
+    "refusal",
+    "tool_calls",
+    "function_call",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "annotations",
+    "images",
+    "audio",
+    "padding",
+    "token_id",
+];
+
+/// Unknown values that are remembered as text, so that those that come with every chunk cost a comparison.
+const REMEMBERED: usize = 16;
 
 /// Decodes one answer, streamed or whole.
 pub(crate) struct Decoder {
+    provider: String,
+    audio_format: Option<String>,
     meta: Meta,
+    finish: Finish,
+    calls: Calls,
+    /// Of the text that is open.
+    annotations: Vec<Value>,
+    details: Vec<Object>,
+    logprobs: Object,
+    audio: Object,
+    data: Object,
+    remembered: Vec<(Place, String, String)>,
+    usage: Option<Value>,
+    last_seen: bool,
+    /// Whether common documents are read the quick way; only tests turn it off.
+    quick: bool,
 }
 
 impl Decoder {
-    pub(crate) fn new(_context: &Context) -> Self {
+    pub(crate) fn new(context: &Context) -> Self {
         Self {
+            provider: context.provider.clone(),
+            audio_format: context.audio_format.clone(),
             meta: Meta::default(),
+            finish: Finish::default(),
+            calls: Calls::default(),
+            annotations: Vec::new(),
+            details: Vec::new(),
+            logprobs: Object::new(),
+            audio: Object::new(),
+            data: Object::new(),
+            remembered: Vec::new(),
+            usage: None,
+            last_seen: false,
+            quick: true,
         }
     }
 }
 
 impl Decode for Decoder {
-    fn frame(&mut self, _event: &str, _data: &str, _parts: &mut Parts) -> Result<(), Fault> {
-        Err(Fault::protocol("this protocol is not written yet"))
+    fn frame(&mut self, event: &str, data: &str, parts: &mut Parts) -> Result<(), Fault> {
+        if self.quick
+            && event != "error"
+            && let Some(document) = Document::read(data)
+            && (document.choices || document.usage.is_some())
+        {
+            return self.common(document, false, parts);
+        }
+        if data.trim() == "[DONE]" {
+            self.last_seen = true;
+            return Ok(());
+        }
+        let Value::Object(document) = parse(data.as_bytes())? else {
+            return Err(Fault::protocol(
+                "the provider sent an event that is not an object",
+            ));
+        };
+        if let Some(error) = error_of(&document, event == "error") {
+            return Err(Fault::Said(error));
+        }
+        let nothing = !document.contains_key("choices") && usage_of(&document).is_none();
+        if nothing && document.get("type").is_some_and(Value::is_string) {
+            parts.ignored += 1;
+            return Ok(());
+        }
+        self.document(&document, parts, true);
+        for choice in objects(document.get("choices")) {
+            // Only one answer is ever asked for.
+            if is_first(choice) {
+                self.choice(choice, ["delta", "message"], false, parts)?;
+            }
+        }
+        Ok(())
     }
 
-    fn body(&mut self, _body: &[u8], _parts: &mut Parts) -> Result<(), Fault> {
-        Err(Fault::protocol("this protocol is not written yet"))
+    fn body(&mut self, body: &[u8], parts: &mut Parts) -> Result<(), Fault> {
+        self.last_seen = true;
+        if self.quick
+            && let Ok(text) = std::str::from_utf8(body)
+            && let Some(document) = Document::read(text)
+            && document.choices
+        {
+            return self.common(document, true, parts);
+        }
+        let document = match parse(body)? {
+            Value::Object(document) => document,
+            // Google wraps its errors in a list.
+            Value::Array(list) => match list.into_iter().next() {
+                Some(Value::Object(document)) => document,
+                _ => Object::new(),
+            },
+            _ => Object::new(),
+        };
+        let choices = document.get("choices").filter(|choices| choices.is_array());
+        if choices.and_then(Value::as_array).is_none_or(Vec::is_empty)
+            && let Some(error) = error_of(&document, false)
+        {
+            return Err(Fault::Said(error));
+        }
+        if choices.is_none() {
+            return Err(Fault::protocol("the provider's answer has no choices"));
+        }
+        self.document(&document, parts, false);
+        match objects(choices).find(|choice| is_first(choice)) {
+            Some(choice) => self.choice(choice, ["message", "delta"], true, parts),
+            None => Ok(()),
+        }
     }
 
-    fn end(&mut self, _parts: &mut Parts) -> Result<Finish, Fault> {
-        Err(Fault::protocol("this protocol is not written yet"))
+    fn end(&mut self, parts: &mut Parts) -> Result<Finish, Fault> {
+        if !self.last_seen && self.finish.finish_reason.is_none() {
+            return Err(Fault::protocol(
+                "the provider's stream ended before its last event",
+            ));
+        }
+        self.close_text(parts);
+        parts.close();
+        self.calls.end(&self.provider, self.meta.id.as_deref(), parts);
+        self.end_audio(parts);
+        let mut finish = std::mem::take(&mut self.finish);
+        let mut extra = Object::new();
+        if let Some(id) = self.audio.get("id") {
+            // So OpenAI takes its own sound back.
+            extra.insert("audio".to_owned(), json!({ "id": id }));
+        }
+        if !self.details.is_empty() {
+            let details = std::mem::take(&mut self.details);
+            let details = details.into_iter().map(Value::Object).collect();
+            extra.insert("reasoning_details".to_owned(), Value::Array(details));
+        }
+        finish.message_extra = some(extra);
+        if !self.audio.is_empty() {
+            let audio = std::mem::take(&mut self.audio);
+            self.data.insert("audio".to_owned(), Value::Object(audio));
+        }
+        if !self.annotations.is_empty() {
+            // They came after their text was closed.
+            let late = std::mem::take(&mut self.annotations);
+            self.data.insert("annotations".to_owned(), Value::Array(late));
+        }
+        finish.logprobs = some(std::mem::take(&mut self.logprobs)).map(Value::Object);
+        finish.provider_data = some(std::mem::take(&mut self.data));
+        finish.finish_reason = finish.finish_reason.or(Some(if parts.calls > 0 {
+            FinishReason::ToolCalls
+        } else {
+            FinishReason::Other
+        }));
+        Ok(finish)
     }
 
     fn meta(&self) -> &Meta {
@@ -36,6 +237,231 @@ impl Decode for Decoder {
     }
 
     fn last_seen(&self) -> bool {
-        false
+        self.last_seen
     }
 }
+
+impl Decoder {
+    /// A common document.
+    fn common(&mut self, document: Document<'_>, whole: bool, parts: &mut Parts) -> Result<(), Fault> {
+        self.identify(
+            word(document.id.as_ref()),
+            word(document.model.as_ref()),
+            document.created.and_then(|created| count(Some(&json!(created)))),
+        );
+        self.service_tier(word(document.service_tier.as_ref()));
+        if let Some(usage) = document.usage {
+            self.consumed(usage, !whole, parts);
+        }
+        for (place, key, value) in document.others.iter() {
+            self.unknown_text(place, key, value)?;
+        }
+        let Some(choice) = document.choice else {
+            return Ok(());
+        };
+        let message = choice.message;
+        let mut reasoning = into_text(message.reasoning_content);
+        if reasoning.is_empty() {
+            reasoning = into_text(message.reasoning);
+        }
+        self.reasoning(reasoning, parts);
+        say(into_text(message.content), parts);
+        parts.refusal(into_text(message.refusal));
+        if let Some(first) = message.call {
+            self.calls.next_document();
+            for call in std::iter::once(first).chain(message.more_calls) {
+                let piece = Piece {
+                    index: call.index,
+                    id: into_text(call.id),
+                    name: into_text(call.name),
+                    arguments: into_text(call.arguments),
+                    ..Piece::default()
+                };
+                self.call(piece, whole, parts);
+            }
+        }
+        if let Some(Word(reason)) = choice.finish_reason {
+            self.finish_reason(reason.into_owned());
+        }
+        Ok(())
+    }
+
+    /// What stands beside the choices.
+    fn document(&mut self, document: &Object, parts: &mut Parts, streamed: bool) {
+        self.identify(
+            text(document.get("id")),
+            text(document.get("model")),
+            count(document.get("created")),
+        );
+        self.service_tier(text(document.get("service_tier")));
+        if let Some(usage) = usage_of(document) {
+            self.consumed(usage.clone(), streamed, parts);
+        }
+        self.unknowns(Place::Document, document, DOCUMENT);
+    }
+
+    /// Takes the ids of the first document that has any.
+    fn identify(&mut self, id: &str, model: &str, created: Option<u64>) {
+        if self.meta.id.is_some() || self.meta.model.is_some() {
+            return;
+        }
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        self.meta.id = some(id);
+        self.meta.model = some(model);
+        self.finish.id.clone_from(&self.meta.id);
+        self.finish.model.clone_from(&self.meta.model);
+        self.finish.created = created.filter(|seconds| *seconds > 0).or(self.finish.created);
+    }
+
+    fn service_tier(&mut self, tier: &str) {
+        if !tier.is_empty() && self.finish.service_tier.as_deref() != Some(tier) {
+            self.finish.service_tier = Some(tier.to_owned());
+        }
+    }
+
+    /// Servers repeat their usage: it is said once.
+    fn consumed(&mut self, raw: Value, streamed: bool, parts: &mut Parts) {
+        if !says_something(&raw) || self.usage.as_ref() == Some(&raw) {
+            return;
+        }
+        if streamed {
+            self.usage = Some(raw.clone());
+        }
+        parts.usage(usage::read(raw));
+    }
+
+    fn finish_reason(&mut self, raw: String) {
+        if raw.is_empty() {
+            return;
+        }
+        let known = FINISH.iter().find(|(word, _)| word.eq_ignore_ascii_case(&raw));
+        self.finish.finish_reason = Some(known.map_or(FinishReason::Other, |(_, reason)| *reason));
+        self.finish.finish_reason_raw = Some(raw);
+    }
+
+    /// An unknown value as it stands in the text.
+    fn unknown_text(&mut self, place: Place, key: &str, value: &str) -> Result<(), Fault> {
+        if matches!(value, "\"\"" | "[]" | "{}") {
+            return Ok(());
+        }
+        let room = self.remembered.len() < REMEMBERED;
+        let before = self
+            .remembered
+            .iter_mut()
+            .find(|(at, name, _)| *at == place && name == key);
+        match before {
+            Some((_, _, same)) if same == value => return Ok(()),
+            Some((_, _, other)) => value.clone_into(other),
+            None if room => {
+                self.remembered.push((place, key.to_owned(), value.to_owned()));
+            }
+            None => {}
+        }
+        let value = parse(value.as_bytes())?;
+        self.unknown(place, key, &value);
+        Ok(())
+    }
+
+    fn unknowns(&mut self, place: Place, from: &Object, known: &[&str]) {
+        for (key, value) in from {
+            if !known.contains(&key.as_str()) {
+                self.remembered
+                    .retain(|(at, name, _)| !(*at == place && name == key));
+                self.unknown(place, key, value);
+            }
+        }
+    }
+
+    /// Keeps what only this provider has; of what changes, the last.
+    fn unknown(&mut self, place: Place, key: &str, value: &Value) {
+        if !says_something(value) {
+            return;
+        }
+        let keep = match place {
+            Place::Document | Place::Choice => &mut self.data,
+            Place::Message => {
+                let message = self.data.entry("message").or_insert_with(|| json!({}));
+                match message {
+                    Value::Object(message) => message,
+                    // A key of the document is called so, too.
+                    _ => return,
+                }
+            }
+        };
+        if keep.get(key) != Some(value) {
+            keep.insert(key.to_owned(), value.clone());
+        }
+    }
+
+    fn choice(
+        &mut self,
+        choice: &Object,
+        keys: [&str; 2],
+        whole: bool,
+        parts: &mut Parts,
+    ) -> Result<(), Fault> {
+        if let Some(error) = choice.get("error").filter(|error| is_true(error)) {
+            return Err(Fault::Said(error.clone()));
+        }
+        let message = keys
+            .iter()
+            .filter_map(|key| object(choice.get(*key)))
+            .find(|message| !message.is_empty());
+        match message {
+            Some(message) => self.message(message, whole, parts),
+            None => say(text(choice.get("text")).into(), parts),
+        }
+        match choice.get("finish_reason") {
+            Some(Value::String(reason)) => self.finish_reason(reason.clone()),
+            Some(other) if is_true(other) => self.finish_reason(other.to_string()),
+            _ => {}
+        }
+        for (key, value) in object(choice.get("logprobs")).into_iter().flatten() {
+            match (self.logprobs.get_mut(key), value) {
+                (_, Value::Null) => {}
+                (Some(Value::Array(have)), Value::Array(more)) => have.extend_from_slice(more),
+                _ => drop(self.logprobs.insert(key.clone(), value.clone())),
+            }
+        }
+        self.unknowns(Place::Choice, choice, CHOICE);
+        Ok(())
+    }
+}
+
+/// The error that a document reports; `certain` says that it is one, whatever it looks like.
+fn error_of(document: &Object, certain: bool) -> Option<Value> {
+    match document.get("error") {
+        Some(error) if is_true(error) => Some(error.clone()),
+        _ if certain || text(document.get("object")) == "error" => Some(Value::Object(document.clone())),
+        _ => None,
+    }
+}
+
+fn usage_of(document: &Object) -> Option<&Value> {
+    let groq = || object(document.get("x_groq")).and_then(|groq| groq.get("usage"));
+    let usage = document.get("usage").filter(|usage| says_something(usage));
+    usage.or_else(groq).filter(|usage| says_something(usage))
+}
+
+fn is_true(value: &Value) -> bool {
+    says_something(value) && *value != Value::Bool(false) && value.as_f64() != Some(0.0)
+}
+
+fn is_first(choice: &Object) -> bool {
+    !choice.get("index").is_some_and(is_true)
+}
+
+fn some(object: Object) -> Option<Object> {
+    (!object.is_empty()).then_some(object)
+}
+
+fn word<'w>(word: Option<&'w Word<'_>>) -> &'w str {
+    word.map_or("", |Word(text)| text)
+}
+
+fn into_text(word: Option<Word<'_>>) -> Cow<'_, str> {
+    word.map_or(Cow::Borrowed(""), |Word(text)| text)
+}
+
+#[cfg(test)]
+mod tests;
