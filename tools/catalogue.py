@@ -446,6 +446,8 @@ def models(litellm: Any) -> list[str]:
     for key, info in litellm.model_cost.items():
         mode = MODES.get(info.get("mode") or "chat")
         label = info.get("litellm_provider")
+        if info.get("mode") == "image_generation" and "gemini-" in key and "input_cost_per_token" in info:
+            mode = "c"  # they draw in a chat
         if mode is None or not isinstance(label, str) or key == "sample_spec":
             continue
         provider = route(litellm, key, label)

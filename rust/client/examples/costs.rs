@@ -8,7 +8,7 @@
 )]
 
 use omni_bridge::Usage;
-use omni_bridge::catalogue::{Catalogue, cost_at};
+use omni_bridge::catalogue::Catalogue;
 use serde::Deserialize;
 use std::io::BufRead;
 
@@ -26,9 +26,7 @@ fn main() {
     let catalogue = Catalogue::builtin();
     for line in std::io::stdin().lock().lines() {
         let case: Case = serde_json::from_str(&line.expect("a line")).expect("a case");
-        let model = catalogue.model(&case.model);
-        let dollars =
-            model.and_then(|model| cost_at(&model, &case.usage, case.service_tier.as_deref(), case.at));
+        let dollars = catalogue.cost_at(&case.model, &case.usage, case.service_tier.as_deref(), case.at);
         println!("{}", serde_json::json!(dollars));
     }
 }

@@ -7,45 +7,75 @@ use super::model::Model;
 use super::price::{Meter, Prices, Rates, Tier};
 use omni_core::Usage;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a call costs in dollars; `None` if no price is known, or nothing was counted.
 ///
-/// Prices of providers that charge less at some hours are those of this moment.
+/// Prices of providers that charge less at some hours are those of this moment. See also
+/// [`Catalogue::cost`](super::Catalogue::cost), which knows the prices of other models that a call asked.
 pub fn cost(model: &Model, usage: &Usage, service_tier: Option<&str>) -> Option<f64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    cost_at(model, usage, service_tier, now.map_or(0, |since| since.as_secs()))
+    cost_at(model, usage, service_tier, now())
 }
 
 /// [`cost`] at another moment, in seconds after 1970.
 pub fn cost_at(model: &Model, usage: &Usage, service_tier: Option<&str>, seconds: u64) -> Option<f64> {
-    if let Some(said) = told(usage) {
-        return Some(said);
-    }
+    told(usage).or_else(|| worked_out(model, usage, service_tier, seconds, |_| None))
+}
+
+/// Seconds after 1970.
+pub(super) fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
+}
+
+/// From counts and prices. `other` knows models that the provider asked within the call, by their names there.
+pub(super) fn worked_out(
+    model: &Model,
+    usage: &Usage,
+    service_tier: Option<&str>,
+    seconds: u64,
+    other: impl Fn(&str) -> Option<Arc<Model>>,
+) -> Option<f64> {
     if usage.input_tokens.is_none() && usage.output_tokens.is_none() {
         return None;
     }
-    let prices = &model.prices;
-    if prices.all().is_empty() && prices.rare.is_none() {
+    if model.prices.all().is_empty() && model.prices.rare.is_none() {
         return None;
     }
-    let counts = Counts::of(usage);
     let lowered = service_tier.map(str::to_ascii_lowercase);
     let tier = Tier::named(lowered.as_deref());
-    // xAI's higher price begins at the threshold itself, all others' above it.
-    let inclusive = model.served_by() == "xai";
-    let rates = Rated::of(prices, counts.input, tier, seconds, inclusive);
-    let tokens = counts.dollars(prices, &rates, tier) * factor(prices, usage);
-    Some(
-        tokens
-            + searches(model, usage)
-            + prices.base(Meter::Request).unwrap_or(0.0)
-            + citations(prices, usage),
-    )
+    let price = |model: &Model, counts: &Counts| {
+        // xAI's higher price begins at the threshold itself, all others' above it.
+        let inclusive = model.served_by() == "xai";
+        let rates = Rated::of(&model.prices, counts.input, tier, seconds, inclusive);
+        counts.dollars(&model.prices, &rates, tier)
+    };
+    let iterations = usage
+        .raw
+        .as_ref()
+        .and_then(|raw| raw.get("iterations")?.as_array());
+    let tokens = match iterations.filter(|iterations| !iterations.is_empty()) {
+        // Anthropic: the whole counts only what became the answer; a compaction and an advisor are paid for too.
+        Some(iterations) => iterations
+            .iter()
+            .map(|iteration| {
+                let asked = iteration.get("model").and_then(Value::as_str).and_then(&other);
+                price(
+                    asked.as_deref().unwrap_or(model),
+                    &Counts::of_iteration(iteration),
+                )
+            })
+            .sum(),
+        None => price(model, &Counts::of(usage)),
+    };
+    let prices = &model.prices;
+    let request = prices.base(Meter::Request).unwrap_or(0.0);
+    Some(tokens * factor(prices, usage) + searches(model, usage) + request + citations(prices, usage))
 }
 
 /// What the provider itself says.
-fn told(usage: &Usage) -> Option<f64> {
+pub(super) fn told(usage: &Usage) -> Option<f64> {
     let raw = usage.raw.as_ref()?;
     let said = raw.get("cost").map(|cost| cost.get("total_cost").unwrap_or(cost));
     let dollars = said.and_then(Value::as_f64).or_else(|| {
@@ -83,7 +113,10 @@ impl Counts {
             input: usage.input_tokens.unwrap_or(0),
             cached: usage.cached_input_tokens.unwrap_or(0),
             cached_audio,
-            written: written.five_minutes.unwrap_or(0),
+            written: written.five_minutes.unwrap_or_else(|| match written.one_hour {
+                Some(_) => 0,
+                None => kind_in(raw, &asked, "cache_write_tokens").unwrap_or(0),
+            }),
             written_hour: written.one_hour.unwrap_or(0),
             // Gemini counts what was cached among what was asked.
             audio: kind(raw, &asked, "promptTokensDetails", "AUDIO").saturating_sub(cached_audio),
@@ -92,6 +125,26 @@ impl Counts {
             reasoning: usage.reasoning_tokens.unwrap_or(0),
             audio_out: kind(raw, &given, "candidatesTokensDetails", "AUDIO"),
             image_out: kind(raw, &given, "candidatesTokensDetails", "IMAGE"),
+        }
+    }
+
+    /// One of several calls of a model that Anthropic made within the call.
+    fn of_iteration(iteration: &Value) -> Self {
+        let of = |name: &str| iteration.get(name).and_then(Value::as_u64);
+        let by_age = |name: &str| iteration.get("cache_creation")?.get(name)?.as_u64();
+        let hour = by_age("ephemeral_1h_input_tokens").unwrap_or(0);
+        let written = of("cache_creation_input_tokens").unwrap_or(0).max(hour);
+        let cached = of("cache_read_input_tokens").unwrap_or(0);
+        Self {
+            input: of("input_tokens")
+                .unwrap_or(0)
+                .saturating_add(cached)
+                .saturating_add(written),
+            cached,
+            written: written - hour,
+            written_hour: hour,
+            output: of("output_tokens").unwrap_or(0),
+            ..Self::default()
         }
     }
 
@@ -143,6 +196,13 @@ fn kind(raw: Option<&Value>, objects: &[&str], list: &str, kind: &str) -> u64 {
             .filter_map(|entry| entry.get("tokenCount")?.as_u64())
             .sum()
     })
+}
+
+/// A count in one of some objects.
+fn kind_in(raw: Option<&Value>, objects: &[&str], name: &str) -> Option<u64> {
+    objects
+        .iter()
+        .find_map(|object| raw?.get(object)?.get(name)?.as_u64())
 }
 
 /// Dollars for a token, for this call.
@@ -404,6 +464,21 @@ mod tests {
     }
 
     #[test]
+    fn what_the_provider_asked_other_models_is_paid_at_their_prices() {
+        let usage = json!({"input_tokens": 10, "output_tokens": 2, "raw": {"iterations": [
+            {"type": "message", "input_tokens": 10, "output_tokens": 2},
+            {"type": "compaction", "input_tokens": 100, "output_tokens": 20, "cache_read_input_tokens": 5},
+            {"type": "advisor_message", "model": "claude-opus-4-5", "input_tokens": 1000, "output_tokens": 0},
+        ]}});
+        let usage: Usage = serde_json::from_value(usage).unwrap();
+        let found = Catalogue::builtin()
+            .cost("anthropic/claude-sonnet-4-5", &usage, None)
+            .unwrap();
+        let dollars = 110.0 * 3e-6 + 22.0 * 15e-6 + 5.0 * 3e-7 + 1000.0 * 5e-6;
+        assert!((found - dollars).abs() < 1e-12, "{found} for {dollars}");
+    }
+
+    #[test]
     fn what_the_provider_says_counts() {
         near(
             "gpt-5",
@@ -424,6 +499,12 @@ mod tests {
     #[test]
     fn nothing_is_known_without_usage_or_prices() {
         assert_eq!(usd("gpt-5", &json!({}), None), None);
+        let unknown = Catalogue::builtin().cost(
+            "openai/nobody-knows-it",
+            &serde_json::from_value(json!({"input_tokens": 5})).unwrap(),
+            None,
+        );
+        assert_eq!(unknown, None);
         let unpriced = Model::default();
         let usage = serde_json::from_value(json!({"input_tokens": 5})).unwrap();
         assert_eq!(cost(&unpriced, &usage, None), None);
