@@ -306,7 +306,7 @@ def test_an_unstreamed_call_gives_the_reply_that_the_stream_folds_to(name: str, 
 
 
 # What the client keeps to itself: it waits, tries again and goes on to another model above every engine.
-OURS = ("timeout", "retry", "fallbacks", "engine", "labels")
+OURS = ("timeout", "retry", "fallbacks", "fallback_mid_stream", "budget", "engine", "labels")
 
 
 @pytest.mark.parametrize("name", ASKED)

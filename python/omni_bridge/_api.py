@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._native import ChatReply
-    from ._typing import AnyEvent, ChatParams, MessageLike, RetryParams, TimeoutParams, ToolLike
+    from ._typing import (
+        AnyEvent,
+        BudgetParams,
+        ChatParams,
+        LimitParams,
+        MessageLike,
+        RetryParams,
+        TimeoutParams,
+        ToolLike,
+    )
 
 __all__ = ["SyncStream", "chat", "configure", "models", "shutdown", "stream_sync", "warm_up"]
 
@@ -180,6 +189,9 @@ def configure(
     timeout: float | TimeoutParams | None = None,
     retry: int | RetryParams | None = None,
     fallbacks: Sequence[str | Mapping[str, Any]] | None = None,
+    fallback_mid_stream: bool | None = None,
+    limits: Mapping[str, LimitParams] | None = None,
+    budget: BudgetParams | None = None,
     allowed_hosts: Sequence[str] | None = None,
     allow_endpoints: bool | None = None,
     allow_private_images: bool | None = None,
@@ -192,6 +204,10 @@ def configure(
         timeout: Seconds in all, or for each wait. A request's own wins, field by field.
         retry: Tries after the first, or a policy. A request's own wins.
         fallbacks: Models to go on with when one fails before its first event. A request's own win.
+        fallback_mid_stream: Whether a fallback may also take over in the middle of an answer. A request's own
+            wins.
+        limits: What each provider may be asked at the most. Who must wait does so in the order of coming.
+        budget: What all calls may spend from now on. A request's own holds beside it.
         allowed_hosts: Hosts, beside a provider's own, to which a key of the environment may be sent.
         allow_endpoints: Whether requests may set ``api_base``, ``api_key`` and ``headers`` (they may).
         allow_private_images: Whether images may be fetched from private addresses (they may not).
@@ -208,6 +224,9 @@ def configure(
         "timeout": timeout,
         "retry": retry,
         "fallbacks": fallbacks,
+        "fallback_mid_stream": fallback_mid_stream,
+        "limits": limits,
+        "budget": budget,
         "allowed_hosts": allowed_hosts,
         "allow_endpoints": allow_endpoints,
         "allow_private_images": allow_private_images,

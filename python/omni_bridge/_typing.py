@@ -33,7 +33,17 @@ if TYPE_CHECKING:
 
     from . import types
 
-__all__ = ["AnyEvent", "ChatParams", "Dumpable", "MessageLike", "RetryParams", "TimeoutParams", "ToolLike"]
+__all__ = [
+    "AnyEvent",
+    "BudgetParams",
+    "ChatParams",
+    "Dumpable",
+    "LimitParams",
+    "MessageLike",
+    "RetryParams",
+    "TimeoutParams",
+    "ToolLike",
+]
 
 AnyEvent: TypeAlias = Union[  # noqa: UP007 - also evaluated by Python 3.10, where native classes have no `|` for strings
     StartEvent,
@@ -88,6 +98,21 @@ class RetryParams(TypedDict, total=False):
     max_wait: float
 
 
+class BudgetParams(TypedDict, total=False):
+    """What may be spent; both, if both are given."""
+
+    tokens: int
+    usd: float
+
+
+class LimitParams(TypedDict, total=False):
+    """What a provider may be asked at the most."""
+
+    concurrency: int
+    requests_per_minute: int
+    tokens_per_minute: int
+
+
 class ChatParams(TypedDict, total=False):
     """Every field of a request beside ``messages``, ``model`` and ``tools``; None is the same as absent."""
 
@@ -112,7 +137,9 @@ class ChatParams(TypedDict, total=False):
     reasoning_budget_tokens: int | None
     timeout: float | TimeoutParams | None
     fallbacks: Sequence[str | Mapping[str, Any]] | None
+    fallback_mid_stream: bool | None
     retry: int | RetryParams | None
+    budget: BudgetParams | None
     api_base: str | None
     api_key: str | None
     headers: Mapping[str, str] | None

@@ -36,6 +36,7 @@ from pydantic import (
 __all__ = [
     "Attempt",
     "AudioPart",
+    "Budget",
     "CacheCreation",
     "CancelledEvent",
     "Content",
@@ -540,8 +541,8 @@ class Request(_Document):
     """What to try in turn when a model fails before its first event: model ids, or objects with the fields to
     change."""
     fallback_mid_stream: bool | None = None
-    """Whether a fallback may also take over in the middle of an answer; the ``fallback`` event then says what does
-    not count any more."""
+    """Whether a fallback may also take over in the middle of an answer; the ``fallback`` event then says what
+    does not count any more."""
     retry: Count | RetryPolicy | None = None
     """How often to try again, before the first event only."""
     budget: Budget | None = None

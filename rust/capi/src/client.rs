@@ -83,6 +83,9 @@ impl Drop for Working {
 ///   fallbacks             models to go on with when one fails before its first event
 ///   allow_endpoints       whether requests may set api_base, api_key and headers; default true
 ///   allowed_hosts         hosts beside a provider's own to which a key of the environment may go
+///   fallback_mid_stream   whether a fallback may also take over in the middle of an answer; default false
+///   limits                by provider, an object with concurrency, requests_per_minute, tokens_per_minute
+///   budget                what all calls of the client may spend: an object with tokens, usd
 ///   allow_private_images  whether images may be fetched from private addresses; default false
 ///   script                for "scripted": a list with the lines of each call; a line is an event of the
 ///                         contract, {"type": "repeat", "times", "event"}, {"type": "hold"} (wait for a cancel),

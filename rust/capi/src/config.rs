@@ -1,11 +1,14 @@
 //! What `omni_init` takes, and the client that it describes.
 
 use crate::scripted::{Line, Scripted};
-use omni_bridge_rs::{Bridge, Client, Error, Object, Result, Retry, RetryPolicy, Timeout, Timeouts};
+use omni_bridge_rs::{
+    Bridge, Budget, Client, Error, Limit, Object, Result, Retry, RetryPolicy, Timeout, Timeouts,
+};
 use omni_core::{from_slice_lenient, unreadable};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -70,6 +73,12 @@ pub(crate) fn client(config: &[u8]) -> Result<Client> {
     )?;
     let retry: Option<Retry> = fields.take("retry", "a number, or an object with max_retries, max_wait")?;
     let fallbacks: Option<Vec<Value>> = fields.take("fallbacks", "a list of model ids or objects")?;
+    let fallback_mid_stream: Option<bool> = fields.take("fallback_mid_stream", "true or false")?;
+    let limits: Option<BTreeMap<String, Limit>> = fields.take(
+        "limits",
+        "an object with, for each provider, concurrency, requests_per_minute, tokens_per_minute",
+    )?;
+    let budget: Option<Budget> = fields.take("budget", "an object with tokens, usd")?;
     let allow_endpoints: Option<bool> = fields.take("allow_endpoints", "true or false")?;
     let allowed_hosts: Option<Vec<String>> = fields.take("allowed_hosts", "a list of host names")?;
     let allow_private_images: Option<bool> = fields.take("allow_private_images", "true or false")?;
@@ -109,6 +118,15 @@ pub(crate) fn client(config: &[u8]) -> Result<Client> {
     }
     if let Some(fallbacks) = fallbacks {
         builder = builder.fallbacks(fallbacks);
+    }
+    if let Some(mid_stream) = fallback_mid_stream {
+        builder = builder.fallback_mid_stream(mid_stream);
+    }
+    for (provider, limit) in limits.into_iter().flatten() {
+        builder = builder.limits(provider, limit);
+    }
+    if let Some(budget) = budget {
+        builder = builder.budget(budget);
     }
     builder = match timeout {
         Some(Timeout::Total(total)) => builder.timeout(Timeouts {

@@ -4,6 +4,7 @@ use crate::args::{AuthCommand, AuthList, AuthRemove, AuthSet};
 use crate::exit::{DONE, Failure};
 use crate::keys;
 use crate::output::{self, Output};
+use crate::terminal::{self, Typed};
 use omni_bridge::Error;
 use omni_bridge::credentials::{KeyFile, Keychain, KeychainError, LocalKeys, Secret, Source, Stored};
 use omni_core::Code;
@@ -182,11 +183,7 @@ fn provider(text: &str) -> Result<&str, Failure> {
 /// The key: from the terminal without echo, or all that is piped in.
 fn read_key(provider: &str) -> Result<Secret, Failure> {
     let text = if io::stdin().is_terminal() {
-        match rpassword::prompt_password(format!("Key of {provider} (not shown): ")) {
-            Ok(text) => Secret::from(text),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(Failure::Interrupted),
-            Err(error) => return Err(Failure::Io(format!("the terminal: {error}"))),
-        }
+        typed(provider)?
     } else {
         piped()?
     };
@@ -205,6 +202,14 @@ fn read_key(provider: &str) -> Result<Secret, Failure> {
     } else {
         Secret::from(key)
     })
+}
+
+fn typed(provider: &str) -> Result<Secret, Failure> {
+    match terminal::ask(&format!("Key of {provider} (not shown): ")) {
+        Ok(Typed::Line(secret)) => Ok(secret),
+        Ok(Typed::Interrupted) => Err(Failure::Interrupted),
+        Err(error) => Err(Failure::Io(format!("the terminal: {error}"))),
+    }
 }
 
 fn piped() -> Result<Secret, Failure> {

@@ -13,6 +13,7 @@ mod keys;
 mod models;
 mod output;
 mod prompt;
+mod terminal;
 
 pub use exit::exit_code;
 pub use host::Composition;

@@ -131,10 +131,10 @@ fn measure() {
         check("https://api.openai.com/v1/chat/completions", &body);
     });
     time("a foreign host, 4 KiB", || {
-        check("http://127.0.0.1:9/v1/chat/completions", &body)
+        check("http://127.0.0.1:9/v1/chat/completions", &body);
     });
     time("a foreign host, 1 MiB", || {
-        check("http://127.0.0.1:9/v1/chat/completions", &large)
+        check("http://127.0.0.1:9/v1/chat/completions", &large);
     });
 }
 

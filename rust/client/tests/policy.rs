@@ -590,6 +590,15 @@ mod budgets {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_unstreamed_answer_is_whole_even_if_its_usage_is_told_first() {
+        let script = vec![FakeEngine::start(), used(60, 50), text(0, "whole"), finish()];
+        let engine = FakeEngine::new([script]);
+        let client = build(&engine, |builder| builder.budget(tokens(100)));
+        assert_eq!(client.chat(request()).await.unwrap().content, "whole");
+        assert_eq!(client.chat(request()).await.unwrap_err().code, Code::Budget);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn tries_of_one_call_share_its_budget() {
         let half = vec![FakeEngine::start(), used(60, 50), fail(Code::Connection)];
         let engine = FakeEngine::new([half]);

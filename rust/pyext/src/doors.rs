@@ -4,11 +4,12 @@ use crate::call::Call;
 use crate::error::{guarded, raise};
 use crate::frozen;
 use crate::runtime;
-use omni_bridge::{Bridge, Client, Retry, RetryPolicy, Timeout, Timeouts};
+use omni_bridge::{Bridge, Budget, Client, Limit, Retry, RetryPolicy, Timeout, Timeouts};
 use omni_core::{CONTRACT, Code, Event, FinishReason, Role};
 use pyo3::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What `configure` takes; absent and null are the default.
 #[derive(Debug, Default, Deserialize)]
@@ -17,6 +18,9 @@ struct Config {
     timeout: Option<Timeout>,
     retry: Option<Retry>,
     fallbacks: Option<Vec<Value>>,
+    fallback_mid_stream: Option<bool>,
+    limits: Option<BTreeMap<String, Limit>>,
+    budget: Option<Budget>,
     allow_endpoints: Option<bool>,
     allowed_hosts: Option<Vec<String>>,
     allow_private_images: Option<bool>,
@@ -51,6 +55,15 @@ fn configure(document: &Bound<'_, PyAny>) -> PyResult<()> {
         }
         if let Some(fallbacks) = config.fallbacks {
             builder = builder.fallbacks(fallbacks);
+        }
+        if let Some(mid_stream) = config.fallback_mid_stream {
+            builder = builder.fallback_mid_stream(mid_stream);
+        }
+        for (provider, limit) in config.limits.into_iter().flatten() {
+            builder = builder.limits(provider, limit);
+        }
+        if let Some(budget) = config.budget {
+            builder = builder.budget(budget);
         }
         if let Some(allow) = config.allow_endpoints {
             builder = builder.allow_endpoints(allow);

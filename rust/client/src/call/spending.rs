@@ -43,7 +43,8 @@ impl Call {
             self.spending.priced = false;
         }
         self.spending.meter.count(usage, &self.client.ledger);
-        if !self.spending.budgets.is_empty() {
+        // What is not streamed is whole when it comes, whatever the order in which it is told.
+        if self.streamed && !self.spending.budgets.is_empty() {
             let stops = self
                 .spending
                 .budgets

@@ -79,7 +79,12 @@ impl Environment {
 
     /// The base URLs that the environment sets for a provider.
     pub fn bases_of(&self, provider: &str) -> impl Iterator<Item = &str> {
-        let prefixes = names::prefixes(provider);
+        // Most environments name none: then the prefixes are not worked out either.
+        let prefixes = if self.bases.is_empty() {
+            Vec::new()
+        } else {
+            names::prefixes(provider)
+        };
         self.bases
             .iter()
             .filter(move |(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)))

@@ -153,6 +153,37 @@ fn the_type_may_stand_anywhere_and_unknown_keys_are_ignored() {
 }
 
 #[test]
+fn an_index_moves_on_and_what_has_none_stays() {
+    for before in one_of_each() {
+        let mut after = before.clone();
+        after.shift_index(7);
+        assert_eq!(after.index(), before.index().map(|index| index + 7), "{before:?}");
+        if before.index().is_none() {
+            assert_eq!(after, before);
+        }
+    }
+}
+
+#[test]
+fn what_adds_to_an_answer_is_told_from_what_closes_it() {
+    let adds = one_of_each().into_iter().filter(Event::adds);
+    for event in adds {
+        let kind = event.kind();
+        assert!(
+            ["_start", "_delta", "_part"]
+                .iter()
+                .any(|end| kind.ends_with(end)),
+            "{kind}"
+        );
+    }
+    let others = one_of_each().into_iter().filter(|event| !event.adds());
+    for event in others {
+        let kind = event.kind();
+        assert!(kind.ends_with("_end") || event.index().is_none(), "{kind}");
+    }
+}
+
+#[test]
 fn only_the_last_three_are_last() {
     let last: Vec<_> = one_of_each()
         .iter()

@@ -149,6 +149,18 @@ fn an_empty_text_part_says_nothing_unless_something_stands_on_it() {
 }
 
 #[test]
+fn the_indexes_that_have_begun_are_told_once_each() {
+    let mut fold = Fold::new();
+    for event in events(json!([
+        {"type": "text_delta", "index": 4, "text": "x"}, {"type": "reasoning_delta", "index": 1, "text": "x"},
+        {"type": "tool_call_delta", "index": 4, "arguments": "x"}, {"type": "refusal_delta", "text": "x"},
+    ])) {
+        fold.push(&event);
+    }
+    assert_eq!(fold.indexes(), [1, 4]);
+}
+
+#[test]
 fn a_fallback_forgets_what_it_discards_and_who_said_it() {
     let mut all = events(json!([
         {"type": "start", "id": "1", "model": "m1", "provider": "p1", "engine": "native"},

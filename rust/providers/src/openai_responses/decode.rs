@@ -37,6 +37,8 @@ pub(crate) struct Decoder {
     pub(super) logprobs: Vec<Value>,
     /// What the last message says of its place in the answer: a comment on the way, or the end.
     pub(super) phase: Option<Value>,
+    /// Whether there is reasoning that only its provider can take back.
+    pub(super) reasoned: bool,
     pub(super) server_tools: BTreeMap<String, u64>,
     pub(super) over: bool,
 }
@@ -55,6 +57,7 @@ impl Decoder {
             waiting: None,
             logprobs: Vec::new(),
             phase: None,
+            reasoned: false,
             server_tools: BTreeMap::new(),
             over: false,
         }
@@ -321,8 +324,11 @@ impl Decode for Decoder {
         if !self.logprobs.is_empty() {
             finish.logprobs = Some(json!({ "content": std::mem::take(&mut self.logprobs) }));
         }
-        if let Some(phase) = self.phase.take() {
-            let extra = json!({ "extra": { self.provider.as_str(): { "phase": phase } } });
+        let phase = self.phase.take().map(|phase| ("phase".to_owned(), phase));
+        if phase.is_some() || self.reasoned {
+            // Without a phase it adds nothing to what is sent back: it only says whose reasoning this is.
+            let own: Object = phase.into_iter().collect();
+            let extra = json!({ "extra": { self.provider.as_str(): own } });
             finish.message_extra = object(Some(&extra)).cloned();
         }
         Ok(finish)

@@ -93,9 +93,10 @@ pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result
             fields.insert("instructions".to_owned(), texts.join("\n\n").into());
         }
     }
+    let stored = fields.get("store") != Some(&Value::Bool(false));
     let body = Body {
         model: &target.model,
-        input: items(messages, target).map_err(|error| error.for_model(&request.model))?,
+        input: items(messages, target, stored).map_err(|error| error.for_model(&request.model))?,
         tools: tools(request, target),
         fields,
     };

@@ -47,11 +47,11 @@ enum Kind<'a> {
     Whole(&'a Value),
 }
 
-/// `messages` as items, in their order.
+/// `messages` as items, in their order. `stored` says whether the server may know an item by its id alone.
 ///
 /// # Errors
 /// `invalid_request` for a tool message that answers no call.
-pub(crate) fn items<'a>(messages: &'a [Message], target: &'a Target) -> Result<Vec<Item<'a>>> {
+pub(crate) fn items<'a>(messages: &'a [Message], target: &'a Target, stored: bool) -> Result<Vec<Item<'a>>> {
     let mut kinds = Vec::with_capacity(messages.len());
     let mut custom: HashSet<&str> = HashSet::new();
     for (at, message) in messages.iter().enumerate() {
@@ -59,7 +59,18 @@ pub(crate) fn items<'a>(messages: &'a [Message], target: &'a Target) -> Result<V
             Role::Assistant => {
                 let calls = message.tool_calls.iter().flatten();
                 custom.extend(calls.filter(|call| call.custom.is_some()).map(|call| &*call.id));
+                let begin = kinds.len();
                 answered(message, target, &mut kinds);
+                // What the server cannot know is an error there: what only has an id, and what is another's.
+                let foreign = is_foreign(message, target);
+                let unknown = |kind: &Kind<'_>| match kind {
+                    Kind::Reasoned { encrypted, .. } => foreign || (encrypted.is_none() && !stored),
+                    _ => false,
+                };
+                if kinds[begin..].iter().any(unknown) {
+                    let mut at = 0..;
+                    kinds.retain(|kind| at.next().is_some_and(|at: usize| at < begin) || !unknown(kind));
+                }
             }
             Role::Tool => {
                 let Some(id) = &message.tool_call_id else {
@@ -74,6 +85,13 @@ pub(crate) fn items<'a>(messages: &'a [Message], target: &'a Target) -> Result<V
         }
     }
     Ok(kinds.into_iter().map(|kind| Item { target, kind }).collect())
+}
+
+/// Whether another provider wrote a message: the decoder marks those whose reasoning has meaning to their provider
+/// alone. Other servers of this very protocol refuse it.
+fn is_foreign(message: &Message, target: &Target) -> bool {
+    let marks = message.extra.as_ref().filter(|extra| !extra.is_empty());
+    marks.is_some_and(|marks| !marks.contains_key(&target.provider))
 }
 
 /// A message of another than the assistant. What of the provider's own is an item of itself is put between.

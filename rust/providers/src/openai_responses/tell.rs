@@ -244,6 +244,7 @@ impl Decoder {
     fn reasoning(&mut self, item: &mut Item, index: u64, given: Object, parts: &mut Parts) {
         let whole = !items::is_plain_reasoning(&given);
         let id = some_text(given.get("id")).filter(|_| !whole);
+        self.reasoned |= id.is_some();
         let mut told = item.pieces.values().any(|piece| piece.begun);
         for (key, said) in items::thoughts(&given) {
             let piece = item.pieces.entry(key).or_default();

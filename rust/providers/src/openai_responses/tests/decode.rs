@@ -62,6 +62,26 @@ fn what_only_the_whole_text_has_comes_at_its_end() {
 }
 
 #[test]
+fn a_text_ends_with_its_own_event_and_loses_nothing_that_comes_after() {
+    let link = json!({"type": "url_citation", "url": "https://x.test"});
+    let part = |links: &[Value]| json!({"type": "output_text", "text": "Hi", "annotations": links});
+    for (first, last) in [
+        (vec![link.clone()], vec![link.clone()]),
+        (vec![], vec![link.clone()]),
+    ] {
+        let ended = json!({"type": "response.content_part.done", "output_index": 0, "content_index": 0,
+                           "part": part(&first)});
+        let item = json!({"type": "message", "content": [part(&last)]});
+        let reply = streamed(&[more("output_text", 0, "Hi"), ended, done(0, &item)]);
+        assert_eq!(reply.content, "Hi");
+        let message = serde_json::to_value(&reply.message).unwrap();
+        let parts = message["content"].as_array().unwrap().iter();
+        let links: Vec<_> = parts.filter_map(|part| part.get("annotations")).collect();
+        assert_eq!(links, [&json!([link])]);
+    }
+}
+
+#[test]
 fn annotations_that_come_alone_are_kept() {
     let link = json!({"type": "url_citation", "url": "https://x.test"});
     let alone = json!({"type": "response.output_text.annotation.added", "output_index": 0, "content_index": 0,
@@ -107,6 +127,15 @@ fn reasoning_goes_back_as_it_came() {
         assert_eq!(reply.reasoning.len(), 2);
         assert_eq!(again(&reply), json!([item]));
     }
+}
+
+#[test]
+fn reasoning_says_whose_it_is() {
+    let item = json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"});
+    let reply = whole(&json!([item, message("Hi")]));
+    let mark = json!({"openai": {}});
+    assert_eq!(reply.message.extra.as_ref(), mark.as_object());
+    assert_eq!(whole(&json!([message("Hi")])).message.extra, None);
 }
 
 #[test]

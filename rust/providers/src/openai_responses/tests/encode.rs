@@ -97,6 +97,31 @@ fn an_item_that_is_kept_whole_takes_the_place_of_what_was_told_of_it() {
 }
 
 #[test]
+fn reasoning_that_the_server_cannot_know_is_left_out() {
+    let messages = |extra: Value| {
+        json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "extra": extra, "content": [
+            {"type": "reasoning", "id": "rs_1", "text": "a", "encrypted": "gAAA"},
+            {"type": "reasoning", "id": "rs_2", "text": "b"},
+            {"type": "text", "text": "x"},
+        ]}])
+    };
+    let sent = |extra: Value, more: &Value| {
+        let body = body(&messages(extra), more);
+        let ids = body["input"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|item| item["id"].as_str());
+        ids.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let unstored = json!({"provider_options": {"openai": {"store": false}}});
+    assert_eq!(sent(json!({}), &json!({})), ["rs_1", "rs_2"]);
+    assert_eq!(sent(json!({"openai": {}}), &json!({})), ["rs_1", "rs_2"]);
+    assert_eq!(sent(json!({}), &unstored), ["rs_1"]);
+    assert!(sent(json!({"xai": {}}), &json!({})).is_empty());
+}
+
+#[test]
 fn citations_of_others_are_left_out() {
     let own = json!({"type": "file_citation", "file_id": "f", "index": 1});
     let sent = input(

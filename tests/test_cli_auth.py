@@ -1,0 +1,192 @@
+"""`omni auth`: keys are kept, listed and removed without ever being shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import stat
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+
+CANARY = "canary-of-the-terminal-0001"
+LONG = 60.0
+
+
+@pytest.fixture
+def omni(release_dir: Path) -> str:
+    return str(release_dir / "omni")
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """A home of its own, without a key and without a keychain."""
+    return {
+        "HOME": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(tmp_path / "run"),
+        "PATH": os.environ["PATH"],
+        "OMNI_CREDENTIALS": str(tmp_path / "config" / "keys.json"),
+    }
+
+
+def run(
+    omni: str, *words: str, env: dict[str, str], stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [omni, "auth", *words],
+        env=env,
+        input=stdin or "",
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    assert CANARY not in done.stdout + done.stderr
+    return done
+
+
+def on_a_terminal(omni: str, *words: str, env: dict[str, str], typed: bytes) -> tuple[int, bytes]:
+    """The exit code and everything that the terminal showed; `typed` is sent when the key is asked for."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(omni, [omni, "auth", *words], env)
+    shown = b""
+    while b"not shown" not in shown:
+        shown += os.read(terminal, 1000)
+    os.write(terminal, typed)
+    while True:
+        try:
+            more = os.read(terminal, 1000)
+        except OSError:  # how Linux says that nobody holds the other end
+            break
+        if not more:
+            break
+        shown += more
+    assert termios.tcgetattr(terminal)[3] & termios.ECHO, "the terminal is as it was"
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown
+
+
+def test_a_key_from_a_pipe_is_kept_in_a_file_of_the_owners_alone(omni: str, env: dict[str, str]):
+    done = run(omni, "set", "openai", "--file", env=env, stdin=CANARY + "\n")
+    file = Path(env["OMNI_CREDENTIALS"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"the key of openai is kept in {file}\n"
+    assert json.loads(file.read_text())["keys"] == {"openai": CANARY}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_a_key_that_is_typed_is_not_echoed(omni: str, env: dict[str, str]):
+    code, shown = on_a_terminal(omni, "set", "openai", "--file", env=env, typed=CANARY.encode() + b"\r")
+    assert code == 0, shown
+    assert b"Key of openai (not shown)" in shown
+    assert b"canary" not in shown
+    assert json.loads(Path(env["OMNI_CREDENTIALS"]).read_text())["keys"] == {"openai": CANARY}
+
+
+def test_ctrl_c_at_the_prompt_keeps_nothing(omni: str, env: dict[str, str]):
+    code, shown = on_a_terminal(omni, "set", "openai", "--file", env=env, typed=b"canary\x03")
+    assert (code, b"canary" in shown) == (130, False)
+    assert not Path(env["OMNI_CREDENTIALS"]).exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("set", "openai", CANARY),
+        ("set", "openai", "--file", CANARY),
+        ("set", "openai", CANARY, "--file"),
+        ("set", "openai", f"--key={CANARY}"),
+        ("set", "openai", "--key", CANARY),
+        ("set", f"sk-{CANARY}"),
+        ("remove", f"sk-{CANARY}"),
+    ],
+)
+def test_a_key_on_the_command_line_is_refused_and_not_repeated(
+    omni: str, env: dict[str, str], words: tuple[str, ...]
+):
+    done = run(omni, *words, env=env, stdin=CANARY)
+    assert done.returncode == 2, done.stderr
+    assert not Path(env["OMNI_CREDENTIALS"]).exists()
+
+
+def test_an_empty_key_and_one_of_several_lines_are_refused(omni: str, env: dict[str, str]):
+    for stdin in (" \n", f"{CANARY}\n{CANARY}\n", "x" * 70_000):
+        assert run(omni, "set", "openai", "--file", env=env, stdin=stdin).returncode == 2
+    assert not Path(env["OMNI_CREDENTIALS"]).exists()
+
+
+def test_without_a_keychain_one_line_says_so_and_names_the_file(omni: str, env: dict[str, str]):
+    done = run(omni, "set", "openai", env=env, stdin=CANARY)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("omni: no keychain is running here: ")
+    assert "omni auth set openai --file" in done.stderr
+    assert done.stderr.count("\n") == 1
+    off = run(omni, "set", "openai", env=env | {"OMNI_KEYCHAIN": "off"}, stdin=CANARY)
+    assert (off.returncode, "OMNI_KEYCHAIN is off" in off.stderr) == (2, True)
+
+
+def test_the_list_names_keys_and_says_which_is_taken(omni: str, env: dict[str, str]):
+    for provider in ("openai", "zeta"):
+        run(omni, "set", provider, "--file", env=env, stdin=CANARY)
+    env |= {"OPENAI_API_KEY": CANARY, "ACME_API_KEY": CANARY, "OMNI_KEYCHAIN": "off"}
+    done = run(omni, "list", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "openai  environment OPENAI_API_KEY",
+        "openai  file  (not taken: environment OPENAI_API_KEY comes first)",
+        "acme    environment ACME_API_KEY",
+        "zeta    file",
+    ]
+    rows = json.loads(run(omni, "list", "--json", env=env).stdout)["keys"]
+    assert rows[:2] == [
+        {"provider": "openai", "source": "environment", "name": "OPENAI_API_KEY", "taken": True},
+        {"provider": "openai", "source": "file", "taken": False},
+    ]
+
+
+def test_a_shadowed_key_is_told_when_it_is_set(omni: str, env: dict[str, str]):
+    done = run(omni, "set", "openai", "--file", env=env | {"OPENAI_API_KEY": CANARY}, stdin=CANARY)
+    assert done.returncode == 0
+    assert "while OPENAI_API_KEY is set in the environment" in done.stderr
+
+
+def test_a_removed_key_is_gone_and_a_second_time_not_found(omni: str, env: dict[str, str]):
+    run(omni, "set", "openai", "--file", env=env, stdin=CANARY)
+    done = run(omni, "remove", "openai", env=env)
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"the key of openai is removed from {env['OMNI_CREDENTIALS']}\n",
+    )
+    assert CANARY not in Path(env["OMNI_CREDENTIALS"]).read_text()
+    again = run(omni, "remove", "openai", env=env)
+    assert again.returncode == 15
+    assert "no key of openai is kept here" in again.stderr
+
+
+def test_a_file_that_others_can_read_is_not_used(omni: str, env: dict[str, str]):
+    run(omni, "set", "openai", "--file", env=env, stdin=CANARY)
+    file = Path(env["OMNI_CREDENTIALS"])
+    file.chmod(0o644)
+    done = run(omni, "set", "zeta", "--file", env=env, stdin=CANARY)
+    assert done.returncode == 12
+    assert f"chmod 600 {file}" in done.stderr
+    listed = run(omni, "list", env=env)
+    assert (listed.returncode, f"chmod 600 {file}" in listed.stderr) == (0, True)
+
+
+def test_doctor_says_what_is_kept_and_where(omni: str, env: dict[str, str], tmp_path: Path):
+    run(omni, "set", "openai", "--file", env=env, stdin=CANARY)
+    env |= {"OMNI_BRIDGE_PYTHON": str(tmp_path / "gone")}
+    page = subprocess.run(
+        [omni, "doctor"], env=env, capture_output=True, text=True, timeout=LONG, check=False
+    )
+    assert "keys kept    openai (file)" in page.stdout
+    assert "note         no keychain is running here: " in page.stdout
+    report = subprocess.run([omni, "doctor", "--json"], env=env, capture_output=True, text=True, check=False)
+    assert json.loads(report.stdout)["kept"] == [{"provider": "openai", "source": "file"}]
+    assert CANARY not in page.stdout + page.stderr + report.stdout
