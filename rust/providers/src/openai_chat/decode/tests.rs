@@ -128,7 +128,10 @@ fn common_documents_are_read_the_quick_way() {
         document["usage"] = json!(null);
         document["choices"][0]["logprobs"] = json!(null);
         document["choices"][0]["content_filter_results"] = json!({"hate": {"filtered": false}});
-        assert!(Document::read(&document.to_string()).is_some(), "{document}");
+        assert!(
+            Document::read(&document.to_string(), &Remembered::default()).is_some(),
+            "{document}"
+        );
     }
 }
 

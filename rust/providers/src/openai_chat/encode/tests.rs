@@ -444,3 +444,29 @@ fn the_decoder_is_told_the_format_of_the_sound_that_was_asked_for() {
     assert_eq!(encoded.context.audio_format.as_deref(), Some("pcm16"));
     assert_eq!(encoded.context.provider, "openai");
 }
+
+#[test]
+fn ids_of_other_providers_calls_take_mistrals_form_and_stay_together() {
+    let call = |id: &str| json!({"id": id, "function": {"name": "f", "arguments": "{}"}});
+    let asked = json!({"messages": [
+        {"role": "assistant", "tool_calls": [call("call_1"), call("abcDEF123")]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "x"}]});
+    let messages = body("mistral", asked.clone())["messages"].take();
+    let id = messages[0]["tool_calls"][0]["id"].as_str().unwrap();
+    assert!(
+        id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+        "{id}"
+    );
+    assert_eq!(messages[1]["tool_call_id"], id);
+    assert_eq!(messages[0]["tool_calls"][1]["id"], "abcDEF123");
+    assert_eq!(body("openai", asked)["messages"][1]["tool_call_id"], "call_1");
+}
+
+#[test]
+fn a_content_of_which_nothing_is_for_the_provider_is_empty_text() {
+    let other = json!({"type": "provider", "provider": "anthropic", "kind": "x", "data": {}});
+    assert_eq!(
+        sent("openai", json!({"role": "user", "content": [other]}))["content"],
+        ""
+    );
+}
