@@ -8,7 +8,7 @@ mod dialect;
 mod encode;
 
 pub(crate) use decode::Decoder;
-pub use dialect::Dialect;
+pub(crate) use dialect::Dialect;
 pub(crate) use encode::{declines, encode};
 
 /// Gemini often gives no id of a call. An id that begins so is ours and never goes back to it.
