@@ -19,7 +19,7 @@ ARROWS: dict[str, set[str]] = {
     "omni-core": set(),
     "omni-transport": {"omni-core"},
     "omni-bridge-py": {"omni-core", "omni-transport"},
-    "omni-bridge": {"omni-core", "omni-transport", "omni-bridge-py"},
+    "omni-bridge": {"omni-core", "omni-transport", "omni-providers", "omni-bridge-py"},
     # the shells: only these compose
     "omni-cli": {"omni-core", "omni-bridge", "omni-bridge-py"},
     "omni-capi": {"omni-core", "omni-bridge", "omni-bridge-py"},

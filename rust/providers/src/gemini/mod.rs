@@ -16,6 +16,3 @@ const OWN_ID: &str = "omni_call_";
 
 /// Whose Gemini's parts are, whichever provider serves it: any target that speaks this protocol takes them back.
 const FAMILY: &str = "gemini";
-
-#[cfg(test)]
-mod tests;
