@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// The name of the tool that stands for `response_format` in answers of the anthropic protocol.
 const FORMAT_TOOL: &str = "json_answer";
 
+/// How the ids begin that the gemini protocol makes up.
+const OWN_ID: &str = "omni_call_";
+
 /// How an answer was read.
 #[derive(Debug, PartialEq)]
 struct Read {
@@ -94,6 +97,14 @@ fn read<'a>(protocol: Protocol, context: &Context, pieces: impl Iterator<Item = 
     }
     let ended = failed.map_or_else(|| answer.end(), Err);
     events.extend(std::iter::from_fn(|| answer.event()));
+    for (at, event) in events.iter_mut().enumerate() {
+        // Calls without an id get one that was never there before.
+        if let Event::ToolCallStart { id, .. } = event
+            && id.starts_with(OWN_ID)
+        {
+            *id = format!("{OWN_ID}{at}");
+        }
+    }
     Read {
         events,
         ended,
