@@ -110,7 +110,7 @@ fn pick<'a>(value: &'a mut Value, dice: &mut Dice) -> &'a mut Value {
             _ => 0,
         }
     }
-    fn walk<'a>(value: &'a mut Value, left: usize) -> &'a mut Value {
+    fn walk(value: &mut Value, left: usize) -> &mut Value {
         if left == 0 {
             return value;
         }
