@@ -26,7 +26,7 @@ STAMP_BUILD := $(VENV)/.stamp-build
 
 say = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
 
-.PHONY: help build demo test test-rust test-python lint check fix lock replay bench bench-micro soak wheel clean
+.PHONY: help build demo test test-rust test-python lint check fix lock replay bench bench-micro soak fuzz fuzz-quick wheel clean
 
 help: ## list the targets (this text)
 	@printf 'omni_bridge: make TARGET\n\n'
@@ -70,6 +70,16 @@ test-rust: build ## the Rust tests alone
 test-python: build ## the Python tests alone (ARGS= goes to pytest)
 	$(call say,Python tests)
 	@$(BIN)/python -m pytest $(ARGS)
+
+# How long each target of `make fuzz` runs; two run at a time.
+SECONDS = 600
+
+fuzz: ## arbitrary bytes for each decoder, the SSE reader, the encoders (SECONDS=600 each)
+	@PYTHON="$(PYTHON)" bash tools/fuzz.sh $(SECONDS)
+
+fuzz-quick: ## the same for ten seconds each, as CI does, with clippy over the targets
+	@PYTHON="$(PYTHON)" bash tools/fuzz.sh lint
+	@PYTHON="$(PYTHON)" bash tools/fuzz.sh 10
 
 lint: build ## formatters, linters, types, licences, spelling, forbidden content
 	@PYTHON=$(BIN)/python bash tools/lint.sh
