@@ -7,7 +7,7 @@
 
 Sides from Rust, each a process of its own: ours (crate omni-bridge), raw reqwest, and rust-genai, rig-core
 and async-openai (benches/peers) as far as this toolchain builds them. From Python: ours and raw aiohttp, each
-on asyncio and on uvloop, the openai SDK, LiteLLM. CPU is the process's own. Two things are measured otherwise:
+on asyncio and on uvloop, the openai SDK, LiteLLM. CPU is the process's own. Two are measured otherwise:
 the p50 of a lonely call, ours and the floor in one process, call by call in turns (design section 6 says
 why), and the instructions of the decoders, counted by callgrind, the same whatever the machine does.
 """
