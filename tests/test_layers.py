@@ -19,7 +19,7 @@ ARROWS: dict[str, set[str]] = {
     "omni-core": set(),
     "omni-transport": {"omni-core"},
     "omni-bridge-py": {"omni-core", "omni-transport"},
-    "omni-bridge": {"omni-core", "omni-transport", "omni-bridge-py"},
+    "omni-bridge": {"omni-core", "omni-transport", "omni-providers", "omni-bridge-py"},
     # the shells: only these compose
     "omni-cli": {"omni-core", "omni-bridge", "omni-bridge-py"},
     "omni-capi": {"omni-core", "omni-bridge", "omni-bridge-py"},
@@ -37,6 +37,7 @@ BANNED: dict[str, tuple[set[str], str]] = {
         "core is the contract: no I/O, no runtime, no Python",
     ),
     "omni-transport": ({"pyo3", "pyo3-ffi"}, "the HTTP client knows no Python"),
+    "omni-providers": ({"pyo3", "pyo3-ffi"}, "the native engine needs no Python"),
     "omni-bridge-py": (
         {"pyo3", "pyo3-ffi"},
         "the embedding opens libpython at run time: no pyo3 (design section 3)",

@@ -1,4 +1,4 @@
-"""What makes two bodies of chat completions equal in meaning: defaults, and two ways of writing the same thing."""
+"""What makes two bodies of chat completions equal in meaning: defaults, and two spellings of one thing."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def gemini(wire: Json, provider: str) -> Json:  # noqa: C901, PLR0912, PLR0915 -
     text = "".join(part.get("text", "") for part in system["parts"])
     if text:
         out.append({"role": "system", "content": text})
-    waiting: list[str] = []
+    waiting: dict[str, str] = {}
     number = 0
     contents = wire["contents"]
     for content in map(_gemini_content, contents if isinstance(contents, list) else [contents]):
@@ -256,24 +256,32 @@ def gemini(wire: Json, provider: str) -> Json:  # noqa: C901, PLR0912, PLR0915 -
                 call = part["functionCall"]
                 number += 1
                 call_id = call.get("id") or f"omni_call_{number}"
-                waiting.append(call_id)
+                waiting[call_id] = call["name"]
                 function = {"name": call["name"], "arguments": json.dumps(call.get("args") or {})}
                 calls.append({"id": call_id, "type": "function", "function": function, **signature})
                 parts.append({"type": "tool_call", "id": call_id})
             elif "functionResponse" in part:
                 response = part["functionResponse"]
                 given = response.get("id")
-                call_id = given if given in waiting else waiting[0] if waiting else (given or "omni_call_0")
-                if call_id in waiting:
-                    waiting.remove(call_id)
+                named = [one for one, name in waiting.items() if name == response.get("name")]
+                likely = [given] if given in waiting else [*named, *waiting, given or "omni_call_0"]
+                call_id = likely[0]
+                waiting.pop(call_id, None)
                 said = response.get("response")
                 text = said if isinstance(said, str) else json.dumps(said)
+                media = [_gemini_media(_gemini_part(one)) for one in response.get("parts") or []]
+                result = [{"type": "text", "text": text}, *media] if media else text
                 out.append(
-                    {"role": "tool", "tool_call_id": call_id, "content": text, "name": response.get("name")}
+                    {
+                        "role": "tool",
+                        "tool_call_id": call_id,
+                        "content": result,
+                        "name": response.get("name"),
+                    }
                 )
-            elif "text" in part and part.get("thought"):
+            elif "text" in part and part.get("thought") and not signature:
                 parts.append({"type": "reasoning", "text": part["text"], **signature})
-            elif "text" in part:
+            elif "text" in part and not part.get("thought"):
                 parts.append({"type": "text", "text": part["text"], **signature})
             elif "inlineData" in part and not part.get("videoMetadata"):
                 data = part["inlineData"]
@@ -284,7 +292,7 @@ def gemini(wire: Json, provider: str) -> Json:  # noqa: C901, PLR0912, PLR0915 -
                     parts.append(
                         {"type": "provider", "provider": "gemini", "kind": "inlineData", "data": part}
                     )
-            else:
+            else:  # also a thought that is signed: Gemini signs what follows a thought, one client moved it
                 parts.append(
                     {"type": "provider", "provider": "gemini", "kind": next(iter(part), ""), "data": part}
                 )
@@ -302,6 +310,7 @@ def gemini(wire: Json, provider: str) -> Json:  # noqa: C901, PLR0912, PLR0915 -
             schema = (
                 one.get("parameters")
                 or one.get("parametersJsonSchema")
+                or one.get("parameters_json_schema")
                 or {"type": "object", "properties": {}}
             )
             function = {"name": one["name"], "description": one.get("description", ""), "parameters": schema}
@@ -329,7 +338,41 @@ def _gemini_content(content: str | Json) -> Json:
     parts = content.get("parts") or []
     if not isinstance(parts, list):
         parts = [parts]
-    return {**content, "parts": [{"text": part} if isinstance(part, str) else part for part in parts]}
+    return {
+        **content,
+        "parts": [{"text": part} if isinstance(part, str) else _gemini_part(part) for part in parts],
+    }
+
+
+_GEMINI_SPELT_TWICE = {
+    "function_call": "functionCall",
+    "function_response": "functionResponse",
+    "thought_signature": "thoughtSignature",
+    "inline_data": "inlineData",
+    "file_data": "fileData",
+    "mime_type": "mimeType",
+    "file_uri": "fileUri",
+}
+
+
+def _gemini_part(part: Json) -> Json:
+    """A part with its fields in one spelling: the wire takes `snake_case` as well."""
+    out = {_GEMINI_SPELT_TWICE.get(key, key): value for key, value in part.items() if value is not None}
+    for key in ("inlineData", "fileData"):
+        if key in out:
+            out[key] = {_GEMINI_SPELT_TWICE.get(name, name): value for name, value in out[key].items()}
+    return out
+
+
+def _gemini_media(part: Json) -> Json:
+    """Media in a tool's result as a part of the contract."""
+    if "fileData" in part:  # LiteLLM would fetch it
+        return {"type": "provider", "provider": "gemini", "kind": "fileData", "data": part}
+    data = part["inlineData"]
+    url = f"data:{data['mimeType']};base64,{data['data']}"
+    if data["mimeType"].startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": url}}
+    return {"type": "file", "file": {"file_data": url}}
 
 
 def responses(wire: Json, provider: str) -> Json:

@@ -95,8 +95,10 @@ async fn examine(common: &Common, composition: &Composition) -> Report {
                 Ok(Value::Object(mut found)) => {
                     if let Some(keys) = found.shift_remove("keys") {
                         report.keys = serde_json::from_value(keys).unwrap_or_default();
-                        // Paths of certificates have names like those of keys.
-                        report.keys.retain(|name| !name.contains("CERT"));
+                        // Paths of certificates and of our own key file have names like those of keys.
+                        report
+                            .keys
+                            .retain(|name| !name.contains("CERT") && name != "OMNI_CREDENTIALS");
                     }
                     if let Value::Object(engine) = &mut report.engine {
                         engine.extend(found);

@@ -2,7 +2,7 @@
 //!
 //! It takes a call, or leaves it to the other engine, before the first byte is sent and never after.
 
-use crate::catalogue::{Auth, Catalogue, Provider, Resolved, Unresolved};
+use crate::catalogue::{Auth, Catalogue, Provider, Resolved};
 use crate::credentials::{
     self, Credentials, Environments, FoundKey, Guard, Hosts, KeyAsk, Lookup, Principal, Source, Verdict,
     check_endpoints, given_in,
@@ -123,9 +123,10 @@ impl Native {
             protocol,
             model,
             ..
-        } = resolved.map_err(|unresolved| match unresolved {
-            Unresolved::Foreign(why) | Unresolved::Unknown(why) => Not::Declined(why),
-        })?;
+        } = resolved.map_err(|unresolved| Not::Declined(unresolved.to_string()))?;
+        if let Some(name) = provider.left_to_litellm(|name| self.variable(name)) {
+            return Err(Not::Declined(format!("{name} is set, and it does not do what that asks")));
+        }
         let target = Target {
             provider: provider.name.clone(),
             model,
@@ -241,18 +242,9 @@ impl Native {
 
     /// Where a call goes: what the request says, else the environment, else the provider's own address.
     fn base_url(&self, provider: &Provider, request: &Request) -> Result<String, Not> {
-        if let Some(base) = request.api_base.as_deref().filter(|base| !base.is_empty()) {
-            return Ok(base.to_owned());
-        }
-        let set = provider.base_env.iter().find_map(|name| self.variable(name));
-        self.expand(&set.unwrap_or_else(|| provider.base_url.clone()))
-            .map_err(|name| {
-                // LiteLLM may find the place in ways of its own: a project in a file of credentials, a profile.
-                Not::Declined(format!(
-                    "{} has its address from {name}, which the environment does not set",
-                    provider.name
-                ))
-            })
+        let given = request.api_base.as_deref().filter(|base| !base.is_empty());
+        // LiteLLM may find the place in ways of its own: a project in a file of credentials, a profile.
+        provider.base(given, |name| self.variable(name)).map_err(Not::Declined)
     }
 
     /// A variable of the environment that says something.
@@ -261,20 +253,6 @@ impl Native {
             .variable(name)
             .and_then(|value| value.into_string().ok())
             .filter(|value| !value.trim().is_empty())
-    }
-
-    /// `base` with each `{NAME}` replaced by that variable of the environment; the name of the one that is missing.
-    fn expand(&self, base: &str) -> Result<String, String> {
-        let mut out = String::with_capacity(base.len());
-        let mut rest = base;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (name, after) = after.split_once('}').ok_or_else(|| after.to_owned())?;
-            out.push_str(before);
-            out.push_str(&self.variable(name).ok_or_else(|| name.to_owned())?);
-            rest = after;
-        }
-        out.push_str(rest);
-        Ok(out)
     }
 }
 

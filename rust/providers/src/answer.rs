@@ -82,10 +82,16 @@ impl Answer {
             }
             Kind::Sse(reader) => {
                 reader.push(bytes);
-                let read = frames(reader, &mut *self.decoder, &mut self.parts);
-                // The first bytes may hold no whole event yet: `start` waits for what names the answer.
-                self.settle_start(false);
-                read
+                while let Some(frame) = reader.next_frame()? {
+                    if !frame.data.trim_ascii().is_empty() {
+                        let read = self.decoder.frame(frame.event, frame.data, &mut self.parts);
+                        // After each event, so that it does not depend on how the bytes were cut; `start` waits for
+                        // what names the answer, which the first event may not do.
+                        settle(&mut self.start, &*self.decoder, &self.parts, &mut self.ready);
+                        read?;
+                    }
+                }
+                Ok(())
             }
         }
     }
@@ -143,31 +149,34 @@ impl Answer {
         }
     }
 
-    /// Sends `start` once something of the answer was read.
+    /// Sends `start` at the end, unless a failure came before anything else: that is no answer.
     fn settle_start(&mut self, well: bool) {
-        if !well && self.decoder.meta().id.is_none() && !self.parts.any() {
-            return; // a failure before anything came is no answer
-        }
-        if let Some(start) = self.start.take() {
-            let meta = self.decoder.meta();
-            self.ready.push_back(Event::Start {
-                id: meta.id.clone(),
-                request_id: start.request_id,
-                model: meta.model.clone().unwrap_or(start.model),
-                provider: start.provider,
-                engine: Engine::Native,
-            });
+        if well {
+            say_start(&mut self.start, &*self.decoder, &mut self.ready);
+        } else {
+            settle(&mut self.start, &*self.decoder, &self.parts, &mut self.ready);
         }
     }
 }
 
-fn frames(reader: &mut SseReader, decoder: &mut dyn Decode, parts: &mut Parts) -> Result<(), Fault> {
-    while let Some(frame) = reader.next_frame()? {
-        if !frame.data.trim_ascii().is_empty() {
-            decoder.frame(frame.event, frame.data, parts)?;
-        }
+/// Says `start` once something of the answer was read.
+fn settle(start: &mut Option<Start>, decoder: &dyn Decode, parts: &Parts, ready: &mut VecDeque<Event>) {
+    if start.is_some() && (decoder.meta().id.is_some() || parts.any()) {
+        say_start(start, decoder, ready);
     }
-    Ok(())
+}
+
+fn say_start(start: &mut Option<Start>, decoder: &dyn Decode, ready: &mut VecDeque<Event>) {
+    if let Some(start) = start.take() {
+        let meta = decoder.meta();
+        ready.push_back(Event::Start {
+            id: meta.id.clone(),
+            request_id: start.request_id,
+            model: meta.model.clone().unwrap_or(start.model),
+            provider: start.provider,
+            engine: Engine::Native,
+        });
+    }
 }
 
 impl std::fmt::Debug for Answer {

@@ -94,12 +94,16 @@ pub fn call(transport: &Transport, outgoing: Outgoing) -> Steps {
         .entry(ACCEPT)
         .or_insert(HeaderValue::from_static("text/event-stream, application/json"));
     let body = Bytes::from(outgoing.encoded.body);
-    let exchange = transport.send(Call {
+    let sent = Call {
         method: Method::POST,
         url: outgoing.url,
         headers,
         body: body.clone(),
-    });
+    };
+    let exchange = match outgoing.connect_timeout {
+        Some(limit) => transport.send_within(sent, limit),
+        None => transport.send(sent),
+    };
     let canceller = exchange.canceller();
     let conversation = Conversation {
         exchange,

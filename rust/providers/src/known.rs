@@ -54,7 +54,16 @@ mod tests {
     fn the_file_is_read_whole() {
         let known = read(include_str!("../data/dialects.json")).unwrap();
         assert!(known.len() > 40);
-        for name in ["openai", "azure", "deepseek", "mistral", "openrouter", "ollama", "hosted_vllm", ANY] {
+        for name in [
+            "openai",
+            "azure",
+            "deepseek",
+            "mistral",
+            "openrouter",
+            "ollama",
+            "hosted_vllm",
+            ANY,
+        ] {
             assert!(known.contains_key(name), "{name}");
         }
     }
@@ -64,7 +73,10 @@ mod tests {
         let entries: Object = serde_json::from_str(include_str!("../data/dialects.json")).unwrap();
         for (name, entry) in &entries {
             if let Some(like) = entry.get("like") {
-                assert!(entries.contains_key(like.as_str().unwrap()), "{name} is like nobody");
+                assert!(
+                    entries.contains_key(like.as_str().unwrap()),
+                    "{name} is like nobody"
+                );
             }
         }
     }

@@ -1,15 +1,22 @@
 //! The pool, and what holds for every call through it.
 
+use crate::address::Address;
+use crate::connect::{self, Route};
+use crate::deliver::deliver;
 use crate::exchange::Exchange;
+use crate::pool::{Origin, lock};
+use crate::tls;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use omni_core::{Code, Error, Result};
-use reqwest::Url;
-use reqwest::redirect::Policy;
-use rustls_platform_verifier::Verifier;
-use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::proxy::matcher::Matcher;
+use omni_core::{Error, Result};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
+use tokio::runtime;
 
 /// One HTTP request.
 pub struct Call {
@@ -24,29 +31,114 @@ pub struct Call {
 }
 
 impl std::fmt::Debug for Call {
-    /// Without headers and body: keys and prompts are in them.
+    /// Without headers, body and query: keys and prompts are in them.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.method, self.url)
+        match Address::parse(&self.url) {
+            Ok(address) => write!(f, "{} {}{}", self.method, address.origin(), address.uri().path()),
+            Err(_) => write!(f, "{} (no address)", self.method),
+        }
     }
 }
 
 /// The pooled client. Cheap to clone; clones share their connections.
 #[derive(Clone, Default)]
-pub struct Transport(Arc<Pools>);
+pub struct Transport(Arc<Inner>);
 
-/// Made when first needed: reading the system's certificates takes milliseconds that a plain call need not pay,
-/// and this machine's own servers are never behind a proxy.
+/// How a [`Transport`] is to be, where the usual is not wanted.
 #[derive(Default)]
-struct Pools {
-    loopback: OnceLock<reqwest::Client>,
-    plain: OnceLock<reqwest::Client>,
-    tls: OnceLock<reqwest::Client>,
+pub struct Builder(Inner);
+
+/// What is slow to make is made when first needed: reading the system's certificates takes milliseconds that a plain
+/// call need not pay.
+pub(crate) struct Inner {
+    roots: Vec<CertificateDer<'static>>,
+    proxies: bool,
+    h2: bool,
+    idle: Option<Duration>,
+    pub(crate) connect: Duration,
+    origins: Mutex<HashMap<String, Arc<Origin>>>,
+    matcher: OnceLock<Matcher>,
+    connector: OnceLock<HttpConnector>,
+    tls: OnceLock<Arc<ClientConfig>>,
+    proxy_tls: OnceLock<Arc<ClientConfig>>,
+    /// The runtimes on which somebody closes idle connections.
+    reapers: Mutex<Vec<runtime::Id>>,
 }
 
 const CONNECT: Duration = Duration::from_secs(15);
-/// Shorter than servers keep theirs (uvicorn 5 s): a connection that the server is about to close fails the call.
-const KEEP_IDLE: Duration = Duration::from_secs(4);
-const MAX_REDIRECTS: usize = 3;
+/// Shorter than servers keep theirs, since a connection that the server is about to close may fail the call: those on
+/// this machine and in plain HTTP are often uvicorn's (5 s) or Node's (5 s), and are cheap to make anew.
+const KEEP_PLAIN: Duration = Duration::from_secs(4);
+/// The load balancers before providers keep theirs 60 s and longer, and a TLS handshake costs 50 ms and more.
+const KEEP_TLS: Duration = Duration::from_secs(55);
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            roots: Vec::new(),
+            proxies: true,
+            h2: true,
+            idle: None,
+            connect: CONNECT,
+            origins: Mutex::default(),
+            matcher: OnceLock::new(),
+            connector: OnceLock::new(),
+            tls: OnceLock::new(),
+            proxy_tls: OnceLock::new(),
+            reapers: Mutex::default(),
+        }
+    }
+}
+
+impl Builder {
+    /// Also trusts the certificates in this PEM text, beside the system's.
+    ///
+    /// # Errors
+    /// `invalid_request` for what is no certificate.
+    pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self> {
+        self.0.roots.extend(tls::roots(pem)?);
+        Ok(self)
+    }
+
+    /// Never through a proxy, whatever the environment names.
+    #[must_use]
+    pub fn without_proxies(mut self) -> Self {
+        self.0.proxies = false;
+        self
+    }
+
+    /// HTTP/1.1 only.
+    #[must_use]
+    pub fn without_http2(mut self) -> Self {
+        self.0.h2 = false;
+        self
+    }
+
+    /// How long a connection is kept for the next call; otherwise 4 s in plain HTTP and 55 s in TLS.
+    #[must_use]
+    pub fn idle(mut self, limit: Duration) -> Self {
+        self.0.idle = Some(limit);
+        self
+    }
+
+    /// How long connecting may take where a call does not say; otherwise 15 s.
+    #[must_use]
+    pub fn connect(mut self, limit: Duration) -> Self {
+        self.0.connect = limit;
+        self
+    }
+
+    /// The client.
+    pub fn build(self) -> Transport {
+        Transport(Arc::new(self.0))
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Builder")
+    }
+}
 
 impl Transport {
     /// A client without connections.
@@ -54,35 +146,24 @@ impl Transport {
         Self::default()
     }
 
-    /// Sends `call`. Nothing happens until the exchange is polled, on a tokio runtime with time and I/O.
-    pub fn send(&self, call: Call) -> Exchange {
-        match self.request(call) {
-            Ok((client, request)) => Exchange::new(async move { client.execute(request).await }),
-            Err(error) => Exchange::failed(error),
-        }
+    /// A client that differs from the usual.
+    pub fn builder() -> Builder {
+        Builder::default()
     }
 
-    fn request(&self, call: Call) -> Result<(reqwest::Client, reqwest::Request)> {
-        let url = parse(&call.url)?;
-        let pool = match url.scheme() {
-            "https" => &self.0.tls,
-            _ if is_loopback(&url) => &self.0.loopback,
-            _ => &self.0.plain,
-        };
-        if pool.get().is_none() {
-            // Two threads may build at once; one of the clients stays.
-            let _ = pool.set(build(url.scheme() == "https", is_loopback(&url))?);
-        }
-        let client = pool
-            .get()
-            .ok_or_else(|| Error::internal("the HTTP client got lost"))?
-            .clone();
-        let mut request = reqwest::Request::new(call.method, url);
-        *request.headers_mut() = call.headers;
-        if !call.body.is_empty() {
-            *request.body_mut() = Some(call.body.into());
-        }
-        Ok((client, request))
+    /// Sends `call`. Nothing happens until the exchange is polled, on a tokio runtime with time and I/O.
+    pub fn send(&self, call: Call) -> Exchange {
+        self.start(call, None)
+    }
+
+    /// Sends `call`, which has `connect` to get a connection: looking up the host, reaching it, its proxy and TLS.
+    /// The error is then a `timeout` that says "connecting". A connection that is there needs no time.
+    pub fn send_within(&self, call: Call, connect: Duration) -> Exchange {
+        self.start(call, Some(connect))
+    }
+
+    fn start(&self, call: Call, connect: Option<Duration>) -> Exchange {
+        Exchange::new(deliver(Arc::clone(&self.0), call, connect))
     }
 }
 
@@ -92,93 +173,110 @@ impl std::fmt::Debug for Transport {
     }
 }
 
-fn parse(url: &str) -> Result<Url> {
-    // The address is not shown: what is no address may be a token that was put in the wrong place.
-    let bad = |why: String| {
-        Error::invalid(format!(
-            "the address {why}; give one such as http://127.0.0.1:8411 or https://host/path"
-        ))
-    };
-    let parsed = Url::parse(url).map_err(|error| bad(format!("cannot be read: {error}")))?;
-    if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none_or(str::is_empty) {
-        return Err(bad("is not one of a web server".to_owned()));
+impl Inner {
+    /// The connections to where `address` is.
+    pub(crate) fn origin(&self, address: &Address) -> Arc<Origin> {
+        let name = address.origin();
+        let mut origins = lock(&self.origins);
+        if let Some(origin) = origins.get(&name) {
+            return Arc::clone(origin);
+        }
+        let route = if self.proxies && !address.is_loopback() {
+            Route::of(address, self.matcher.get_or_init(Matcher::from_env))
+        } else {
+            Route::Direct
+        };
+        let idle = self
+            .idle
+            .unwrap_or(if address.is_tls() { KEEP_TLS } else { KEEP_PLAIN });
+        let to = address.with_port();
+        let separate = !address.is_tls() || !self.h2;
+        let origin = Arc::new(Origin::new(to, route, idle, separate));
+        origins.insert(name, Arc::clone(&origin));
+        origin
     }
-    Ok(parsed)
-}
 
-/// The address of a service as the start of its endpoints' addresses: without a slash at its end.
-///
-/// # Errors
-/// `invalid_request` for what is no such address; it may carry no user, password or query, which would be shown
-/// wherever an address is shown.
-pub fn base_url(url: &str) -> Result<String> {
-    let parsed = parse(url)?;
-    if !parsed.username().is_empty()
-        || parsed.password().is_some()
-        || parsed.query().is_some()
-        || parsed.fragment().is_some()
-    {
-        let host = parsed.host_str().unwrap_or_default();
-        return Err(Error::invalid(format!(
-            "the address of {host} may carry no user, password or query: give the token apart"
-        )));
+    pub(crate) fn connector(&self) -> HttpConnector {
+        self.connector.get_or_init(connect::connector).clone()
     }
-    Ok(parsed.as_str().trim_end_matches('/').to_owned())
-}
 
-/// Whether `url` names this machine by its loopback address.
-fn is_loopback(url: &Url) -> bool {
-    let host = url
-        .host_str()
-        .unwrap_or_default()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
+    pub(crate) fn tls(&self) -> Result<&Arc<ClientConfig>> {
+        let protocols: &[&[u8]] = if self.h2 {
+            &[b"h2", b"http/1.1"]
+        } else {
+            &[b"http/1.1"]
+        };
+        self.make_tls(&self.tls, protocols)
+    }
 
-fn build(tls: bool, loopback: bool) -> Result<reqwest::Client> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal(format!("the TLS library refuses its own defaults: {error}")))?;
-    let config = if tls {
-        let verifier = Verifier::new(provider).map_err(|error| {
-            let message = format!(
-                "the system's certificates cannot be read: {error}; install them (Debian: ca-certificates) or name a \
-                 file in SSL_CERT_FILE"
-            );
-            Error::new(Code::Connection, message)
-        })?;
-        config
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth()
-    } else {
-        config
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth()
-    };
-    let mut client = reqwest::Client::builder()
-        .tls_backend_preconfigured(config)
-        .connect_timeout(CONNECT)
-        .pool_idle_timeout(KEEP_IDLE)
-        .redirect(Policy::custom(|attempt| {
-            // Only within one origin: whatever a header is called, a key or a token in it stays where it was sent.
-            let Some(from) = attempt.previous().last() else {
-                return attempt.stop();
-            };
-            if from.origin() == attempt.url().origin() && attempt.previous().len() <= MAX_REDIRECTS {
-                attempt.follow()
-            } else {
-                attempt.stop()
+    pub(crate) fn proxy_tls(&self) -> Result<&Arc<ClientConfig>> {
+        self.make_tls(&self.proxy_tls, &[b"http/1.1"])
+    }
+
+    fn make_tls<'a>(
+        &self,
+        place: &'a OnceLock<Arc<ClientConfig>>,
+        protocols: &[&[u8]],
+    ) -> Result<&'a Arc<ClientConfig>> {
+        if place.get().is_none() {
+            // Two threads may make one at once; one of them stays.
+            let _ = place.set(tls::config(&self.roots, protocols)?);
+        }
+        place
+            .get()
+            .ok_or_else(|| Error::internal("the TLS settings got lost"))
+    }
+
+    /// Sees to it that idle connections are closed in time on this runtime, also when nobody calls any more.
+    pub(crate) fn reap(self: &Arc<Self>, runtime: runtime::Id) {
+        let mut reapers = lock(&self.reapers);
+        if reapers.contains(&runtime) {
+            return;
+        }
+        reapers.push(runtime);
+        let place = Reaper {
+            inner: Arc::downgrade(self),
+            runtime,
+        };
+        let every = self.idle.unwrap_or(KEEP_PLAIN).max(Duration::from_millis(10));
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let Some(inner) = place.inner.upgrade() else {
+                    return;
+                };
+                // Calls under way hold their origin: their connections will be idle yet.
+                if inner.expire() == 0 && lock(&inner.origins).is_empty() {
+                    return;
+                }
             }
-        }));
-    if loopback {
-        client = client.no_proxy();
+        });
     }
-    client
-        .build()
-        .map_err(|error| Error::internal(format!("the HTTP client cannot be made: {}", error.without_url())))
+
+    /// Closes what has waited too long and forgets origins that nobody uses. Says how many connections are left.
+    fn expire(&self) -> usize {
+        let mut left = 0;
+        lock(&self.origins).retain(|_, origin| {
+            let here = origin.expire();
+            left += here;
+            here > 0 || Arc::strong_count(origin) > 1
+        });
+        left
+    }
+}
+
+/// One runtime's closing of idle connections; its place is free again however it ends, also with its runtime.
+struct Reaper {
+    inner: Weak<Inner>,
+    runtime: runtime::Id,
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.upgrade() {
+            lock(&inner.reapers).retain(|runtime| *runtime != self.runtime);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -186,60 +284,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_of_this_machine_are_loopback() {
-        for yes in [
-            "http://127.0.0.1:1",
-            "http://[::1]:80/x",
-            "http://localhost",
-            "http://127.9.9.9",
-        ] {
-            assert!(is_loopback(&parse(yes).unwrap()), "{yes}");
-        }
-        for no in [
-            "http://127.0.0.1.example.org",
-            "http://localhost.example.org",
-            "http://10.0.0.1",
-            "http://[::]",
-        ] {
-            assert!(!is_loopback(&parse(no).unwrap()), "{no}");
-        }
-    }
-
-    #[test]
-    fn an_address_that_is_none_is_refused_with_an_example() {
-        for wrong in ["", "127.0.0.1:80", "ftp://x", "http://", "file:///etc/passwd"] {
-            let error = parse(wrong).unwrap_err();
-            assert!(
-                error.message.contains("http://127.0.0.1:8411"),
-                "{wrong}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_base_address_has_no_slash_at_its_end_and_no_secret() {
-        assert_eq!(base_url("http://127.0.0.1:80/").unwrap(), "http://127.0.0.1");
-        assert_eq!(base_url("https://host/omni/").unwrap(), "https://host/omni");
-        for secret in [
-            "http://user:hunter2@host",
-            "http://host/?token=hunter2",
-            "http://hunter2@host",
-        ] {
-            let error = base_url(secret).unwrap_err();
-            assert!(!error.message.contains("hunter2"), "{error}");
-        }
-    }
-
-    #[test]
     fn a_call_shows_neither_its_key_nor_its_body() {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", "Bearer hunter2".parse().unwrap());
-        let call = Call {
+        let mut call = Call {
             method: Method::POST,
-            url: "http://x/".into(),
+            url: "http://x/path?key=hunter2".into(),
             headers,
             body: Bytes::from_static(b"hunter2"),
         };
-        assert_eq!(format!("{call:?}"), "POST http://x/");
+        assert_eq!(format!("{call:?}"), "POST http://x/path");
+        call.url = "hunter2".into();
+        assert_eq!(format!("{call:?}"), "POST (no address)");
     }
 }

@@ -1,9 +1,9 @@
 //! One exchange: the head, then the body as it is asked for; cancelled from any thread.
 
+use crate::body::Body;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::HeaderMap;
-use http_body::Body as _;
 use omni_core::{Canceller, Code, Error, Result};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,12 +30,11 @@ impl Head {
     }
 }
 
-type Sending = Pin<Box<dyn Future<Output = reqwest::Result<reqwest::Response>> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = Result<(Head, Body)>> + Send>>;
 
 enum Stage {
     Sending(Sending),
-    Failed(Option<Error>),
-    Reading(reqwest::Body),
+    Reading(Body),
     Ended,
     Cancelled,
 }
@@ -45,26 +44,17 @@ struct Shared {
     reader: AtomicWaker,
 }
 
-/// One request and its answer. Dropping it closes its socket, unless the answer was read to its end.
+/// One request and its answer. Dropping it closes its socket (HTTP/2: resets its stream), unless the answer has come
+/// to its end.
 pub struct Exchange {
     shared: Arc<Shared>,
 }
 
 impl Exchange {
-    pub(crate) fn new(
-        sending: impl Future<Output = reqwest::Result<reqwest::Response>> + Send + 'static,
-    ) -> Self {
-        Self::at(Stage::Sending(Box::pin(sending)))
-    }
-
-    pub(crate) fn failed(error: Error) -> Self {
-        Self::at(Stage::Failed(Some(error)))
-    }
-
-    fn at(stage: Stage) -> Self {
+    pub(crate) fn new(sending: impl Future<Output = Result<(Head, Body)>> + Send + 'static) -> Self {
         Self {
             shared: Arc::new(Shared {
-                stage: Mutex::new(stage),
+                stage: Mutex::new(Stage::Sending(Box::pin(sending))),
                 reader: AtomicWaker::new(),
             }),
         }
@@ -88,29 +78,19 @@ impl Exchange {
     /// The head, once.
     pub fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head>> {
         let stage = &mut *self.shared.stage();
-        let result = match stage {
-            Stage::Sending(sending) => {
-                self.shared.reader.register(context.waker());
-                ready!(sending.as_mut().poll(context))
-                    .map_err(|error| explain(error, Code::Connection, "no answer"))
-            }
-            Stage::Failed(error) => Err(error.take().unwrap_or_else(read_on)),
-            Stage::Cancelled => Err(cancelled()),
-            Stage::Reading(_) | Stage::Ended => Err(read_on()),
+        let sending = match stage {
+            Stage::Sending(sending) => sending,
+            Stage::Cancelled => return Poll::Ready(Err(cancelled())),
+            Stage::Reading(_) | Stage::Ended => return Poll::Ready(Err(read_on())),
         };
-        Poll::Ready(match result {
-            Ok(response) => {
-                let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        self.shared.reader.register(context.waker());
+        Poll::Ready(match ready!(sending.as_mut().poll(context)) {
+            Ok((head, body)) => {
                 *stage = Stage::Reading(body);
-                Ok(Head {
-                    status: parts.status.as_u16(),
-                    headers: parts.headers,
-                })
+                Ok(head)
             }
             Err(error) => {
-                if !matches!(stage, Stage::Cancelled) {
-                    *stage = Stage::Ended;
-                }
+                *stage = Stage::Ended;
                 Err(error)
             }
         })
@@ -119,30 +99,18 @@ impl Exchange {
     /// The next piece of the body, `None` after the last. The head comes first.
     pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let stage = &mut *self.shared.stage();
-        loop {
-            let body = match stage {
-                Stage::Reading(body) => body,
-                Stage::Cancelled => return Poll::Ready(Err(cancelled())),
-                Stage::Ended => return Poll::Ready(Ok(None)),
-                Stage::Sending(_) | Stage::Failed(_) => return Poll::Ready(Err(read_on())),
-            };
-            self.shared.reader.register(context.waker());
-            match ready!(Pin::new(body).poll_frame(context)) {
-                // Trailers are no data.
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if !data.is_empty() => return Poll::Ready(Ok(Some(data))),
-                    Ok(_) | Err(_) => {}
-                },
-                Some(Err(error)) => {
-                    *stage = Stage::Ended;
-                    return Poll::Ready(Err(explain(error, Code::Protocol, "the answer was cut off")));
-                }
-                None => {
-                    *stage = Stage::Ended;
-                    return Poll::Ready(Ok(None));
-                }
-            }
+        let body = match stage {
+            Stage::Reading(body) => body,
+            Stage::Cancelled => return Poll::Ready(Err(cancelled())),
+            Stage::Ended => return Poll::Ready(Ok(None)),
+            Stage::Sending(_) => return Poll::Ready(Err(read_on())),
+        };
+        self.shared.reader.register(context.waker());
+        let chunk = ready!(body.poll_chunk(context));
+        if !matches!(chunk, Ok(Some(_))) {
+            *stage = Stage::Ended;
         }
+        Poll::Ready(chunk)
     }
 
     /// The head, once.
@@ -200,16 +168,4 @@ fn cancelled() -> Error {
 
 fn read_on() -> Error {
     Error::internal("an exchange was read out of order")
-}
-
-/// The transport's failure in the words of the contract. Addresses are left out: they may carry a key.
-fn explain(error: reqwest::Error, code: Code, what: &str) -> Error {
-    let error = error.without_url();
-    let what = if error.is_connect() { "no connection" } else { what };
-    // The innermost cause is the one that tells: "connection refused", "certificate expired".
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    Error::new(code, format!("{what}: {cause}"))
 }

@@ -1,49 +1,19 @@
 //! The pooled client against a server that writes its bytes by hand.
+
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a failed unwrap in a helper of a test is a failed test"
 )]
 
+mod support;
+
 use omni_core::Code;
-use omni_transport::{Bytes, Call, HeaderMap, Method, Transport};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-fn get(url: String) -> Call {
-    let mut headers = HeaderMap::new();
-    headers.insert("x-api-key", "secret".parse().unwrap());
-    Call {
-        method: Method::GET,
-        url,
-        headers,
-        body: Bytes::new(),
-    }
-}
-
-async fn listen() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    (listener, url)
-}
-
-/// Reads one request's head.
-async fn read_head(socket: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(socket.read_u8().await.unwrap());
-    }
-    String::from_utf8(head).unwrap()
-}
-
-/// Ready once the peer has closed the connection.
-async fn closed(socket: &mut TcpStream) {
-    let mut rest = [0; 16];
-    while !matches!(socket.read(&mut rest).await, Ok(0) | Err(_)) {}
-}
-
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
-const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+use omni_transport::Transport;
+use std::time::Duration;
+use support::{ENDLESS, OK, closed, get, listen, post, read_request as read_head, text};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn calls_one_after_the_other_share_a_connection() {
@@ -51,7 +21,7 @@ async fn calls_one_after_the_other_share_a_connection() {
     let server = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         for _ in 0..3 {
-            read_head(&mut socket).await;
+            read_head(&mut socket).await.unwrap();
             socket.write_all(OK).await.unwrap();
         }
     });
@@ -69,7 +39,7 @@ async fn a_body_longer_than_its_limit_is_not_read() {
     let (listener, url) = listen().await;
     let server = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
-        read_head(&mut socket).await;
+        read_head(&mut socket).await.unwrap();
         socket.write_all(ENDLESS).await.unwrap();
         closed(&mut socket).await;
     });
@@ -85,7 +55,7 @@ async fn dropping_an_exchange_closes_its_socket() {
     let mut exchange = Transport::new().send(get(url));
     let server = async {
         let (mut socket, _) = listener.accept().await.unwrap();
-        read_head(&mut socket).await;
+        read_head(&mut socket).await.unwrap();
         socket.write_all(ENDLESS).await.unwrap();
         socket
     };
@@ -107,7 +77,7 @@ async fn cancelling_closes_the_socket_while_nobody_reads() {
     let canceller = exchange.canceller();
     let server = async {
         let (mut socket, _) = listener.accept().await.unwrap();
-        read_head(&mut socket).await;
+        read_head(&mut socket).await.unwrap();
         canceller.cancel();
         closed(&mut socket).await;
     };
@@ -118,7 +88,7 @@ async fn cancelling_closes_the_socket_while_nobody_reads() {
     let canceller = exchange.canceller();
     let server = async {
         let (mut socket, _) = listener.accept().await.unwrap();
-        read_head(&mut socket).await;
+        read_head(&mut socket).await.unwrap();
         socket.write_all(ENDLESS).await.unwrap();
         socket
     };
@@ -135,12 +105,12 @@ async fn a_redirect_stays_within_its_origin() {
     let (listener, url) = listen().await;
     let server = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
-        assert!(read_head(&mut socket).await.starts_with("GET /a "));
+        assert!(read_head(&mut socket).await.unwrap().starts_with("GET /a "));
         socket
             .write_all(b"HTTP/1.1 307 x\r\nlocation: /b\r\ncontent-length: 0\r\n\r\n")
             .await
             .unwrap();
-        assert!(read_head(&mut socket).await.starts_with("GET /b "));
+        assert!(read_head(&mut socket).await.unwrap().starts_with("GET /b "));
         let there = format!("HTTP/1.1 307 x\r\nlocation: {foreign_url}/c\r\ncontent-length: 0\r\n\r\n");
         socket.write_all(there.as_bytes()).await.unwrap();
     });
@@ -160,11 +130,11 @@ async fn a_redirect_stays_within_its_origin() {
 }
 
 #[tokio::test]
-async fn failures_say_what_happened_and_show_no_address() {
+async fn failures_say_what_happened_and_show_no_key() {
     let (listener, url) = listen().await;
     let server = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
-        read_head(&mut socket).await;
+        read_head(&mut socket).await.unwrap();
         socket.write_all(ENDLESS).await.unwrap();
         drop(socket);
     });
@@ -185,7 +155,116 @@ async fn failures_say_what_happened_and_show_no_address() {
         .unwrap_err();
     assert_eq!((error.code, error.retryable), (Code::Connection, true));
     assert!(
-        error.message.starts_with("no connection: ") && !error.message.contains("hunter2"),
+        error.message.starts_with("no connection to 127.0.0.1:") && !error.message.contains("hunter2"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_as_the_same_call_and_not_for_ever() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let mut socket = listener.accept().await.unwrap().0;
+        for n in 0..4 {
+            let request = read_head(&mut socket).await.unwrap();
+            assert!(
+                request.starts_with("POST ") && request.ends_with("\r\n\r\na prompt"),
+                "{request}"
+            );
+            assert!(request.contains("\r\nx-api-key: hunter2\r\n"), "{request}");
+            let there = format!("HTTP/1.1 308 x\r\nlocation: {n}\r\ncontent-length: 5\r\n\r\nmoved");
+            socket.write_all(there.as_bytes()).await.unwrap();
+        }
+    });
+    let mut exchange = Transport::new().send(post(url));
+    assert_eq!(exchange.head().await.unwrap().status, 308);
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_slows_the_sender() {
+    const PIECE: usize = 64 * 1024;
+    let (listener, url) = listen().await;
+    let mut exchange = Transport::new().send(get(url));
+    let server = async {
+        let mut socket = listener.accept().await.unwrap().0;
+        read_head(&mut socket).await.unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        socket
+    };
+    let (head, mut socket) = tokio::join!(exchange.head(), server);
+    head.unwrap();
+    // The clock is paused: the second is over once nobody on this runtime can do anything.
+    let (piece, mut written) = (vec![b'x'; PIECE], 0);
+    while let Ok(taken) = tokio::time::timeout(Duration::from_secs(1), socket.write(&piece)).await {
+        written += taken.unwrap();
+        assert!(written < 64 * 1024 * 1024, "all that the sender has");
+    }
+    // It goes on when the reader does.
+    let more = tokio::spawn(async move { socket.write_all(&vec![b'y'; PIECE]).await });
+    let mut read = 0;
+    while read < written + PIECE {
+        read += exchange.chunk().await.unwrap().unwrap().len();
+    }
+    more.await.unwrap().unwrap();
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    use flate2::{Compression, write::GzEncoder};
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    std::io::Write::write_all(&mut gzip, text).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_asked_for_and_inflated() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let mut socket = listener.accept().await.unwrap().0;
+        let request = read_head(&mut socket).await.unwrap();
+        assert!(
+            request.contains("\r\naccept-encoding: gzip, deflate\r\n"),
+            "{request}"
+        );
+        let body = gzip(b"hello");
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        socket.write_all(&body).await.unwrap();
+    });
+    let mut exchange = Transport::new().send(post(url));
+    assert_eq!(exchange.head().await.unwrap().header("content-encoding"), None);
+    assert_eq!(exchange.whole(5).await.unwrap(), b"hello");
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_small_body_inflates_to_is_bounded_too() {
+    let (listener, url) = listen().await;
+    let server = tokio::spawn(async move {
+        let mut socket = listener.accept().await.unwrap().0;
+        read_head(&mut socket).await.unwrap();
+        let body = gzip(&vec![0; 8 * 1024 * 1024]);
+        socket
+            .write_all(b"HTTP/1.1 500 x\r\ncontent-encoding: gzip\r\n\r\n")
+            .await
+            .unwrap();
+        socket.write_all(&body).await.unwrap();
+    });
+    let error = text(&Transport::new(), get(url)).await.unwrap_err();
+    assert_eq!(error.code, Code::Protocol);
+    assert!(error.message.contains("longer than 1048576 bytes"), "{error}");
+    server.await.unwrap();
+}
+
+#[test]
+fn outside_a_runtime_a_call_fails_and_does_not_panic() {
+    let mut exchange = Transport::new().send(get("http://127.0.0.1:1"));
+    let head = exchange.poll_head(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    let std::task::Poll::Ready(Err(error)) = head else {
+        panic!("{head:?}")
+    };
+    assert_eq!(error.code, Code::Internal);
 }

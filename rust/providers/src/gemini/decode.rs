@@ -187,11 +187,13 @@ impl Decoder {
     }
 
     fn call(&mut self, mut call: Object, signature: Option<String>, parts: &mut Parts) {
-        if self.unfinished.is_some() || call.contains_key("partialArgs") || call.get("willContinue").is_some_and(truthy)
+        if self.unfinished.is_some()
+            || call.contains_key("partialArgs")
+            || call.get("willContinue").is_some_and(truthy)
         {
-            let unfinished = self
-                .unfinished
-                .get_or_insert_with(|| arguments::Unfinished::new(parts.call_start(call_id(&call), name(&call), false)));
+            let unfinished = self.unfinished.get_or_insert_with(|| {
+                arguments::Unfinished::new(parts.call_start(call_id(&call), name(&call), false))
+            });
             if unfinished.take(&call, signature)
                 && let Some(whole) = self.unfinished.take()
             {
@@ -335,7 +337,9 @@ fn logprobs(result: &Object) -> Vec<Value> {
     objects(result.get("chosenCandidates"))
         .enumerate()
         .map(|(at, chosen)| {
-            let rivals = top.and_then(|top| top.get(at)).and_then(|rivals| rivals.get("candidates"));
+            let rivals = top
+                .and_then(|top| top.get(at))
+                .and_then(|rivals| rivals.get("candidates"));
             let rivals: Vec<Value> = objects(rivals)
                 .map(|rival| {
                     let (token, logprob) = one(rival);
@@ -347,3 +351,6 @@ fn logprobs(result: &Object) -> Vec<Value> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

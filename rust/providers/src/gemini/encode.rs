@@ -1,7 +1,8 @@
 //! Requests → wire.
 
 use crate::protocol::{Context, Encoded, Target};
-use omni_core::{Code, Content, Error, Object, Request, Result, Tool};
+use crate::value::text;
+use omni_core::{Code, Content, Error, Object, Request, Result, Role, Tool};
 use serde_json::{Value, json};
 use wire::Body;
 
@@ -16,14 +17,8 @@ mod wire;
 /// penalties that the model refuses, marks for a prompt cache (Gemini caches by itself).
 pub(crate) fn declines(request: &Request, target: &Target) -> Option<String> {
     let model = models::of(&target.model);
-    for (at, tool) in request.tools.iter().flatten().enumerate() {
-        if let Tool::Custom { custom, .. } = tool {
-            let name = custom.get("name").and_then(Value::as_str).unwrap_or_default();
-            return Some(format!(
-                "tools[{at}]: {} has no custom tools: offer \"{name}\" as a function",
-                target.provider
-            ));
-        }
+    if let Some(why) = custom_tool(request, target) {
+        return Some(why);
     }
     if let Err(why) = settings::generation(request, &model) {
         return Some(why);
@@ -32,7 +27,7 @@ pub(crate) fn declines(request: &Request, target: &Target) -> Option<String> {
         return Some(why);
     }
     for (at, message) in request.messages.iter().enumerate() {
-        if matches!(message.role, omni_core::Role::User | omni_core::Role::Tool)
+        if matches!(message.role, Role::User | Role::Tool)
             && let Some(Content::Parts(parts)) = &message.content
         {
             for (nth, part) in parts.iter().enumerate() {
@@ -48,13 +43,7 @@ pub(crate) fn declines(request: &Request, target: &Target) -> Option<String> {
 /// `request` on the wire.
 pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result<Encoded> {
     let unsupported = |why: String| Error::new(Code::Unsupported, why).for_model(&request.model);
-    if let Some(Tool::Custom { .. }) = request
-        .tools
-        .iter()
-        .flatten()
-        .find(|tool| matches!(tool, Tool::Custom { .. }))
-        && let Some(why) = declines(request, target)
-    {
+    if let Some(why) = custom_tool(request, target) {
         return Err(unsupported(why));
     }
     let model = models::of(&target.model);
@@ -63,7 +52,10 @@ pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result
         .map_err(|error| error.for_model(&request.model))?;
     let mut rest = Object::new();
     if let Some(config) = settings::tool_choice(request).map_err(unsupported)? {
-        rest.insert("toolConfig".to_owned(), json!({ "functionCallingConfig": config }));
+        rest.insert(
+            "toolConfig".to_owned(),
+            json!({ "functionCallingConfig": config }),
+        );
     }
     let config = settings::generation(request, &model).map_err(unsupported)?;
     if !config.is_empty() {
@@ -89,6 +81,19 @@ pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result
             Error::new(Code::Internal, "the request could not be written as JSON").for_model(&request.model)
         })?,
         context,
+    })
+}
+
+/// A tool whose input is free text, which nobody would see missing.
+fn custom_tool(request: &Request, target: &Target) -> Option<String> {
+    let mut tools = request.tools.iter().flatten().enumerate();
+    tools.find_map(|(at, tool)| match tool {
+        Tool::Custom { custom, .. } => Some(format!(
+            "tools[{at}]: {} has no custom tools: offer \"{}\" as a function",
+            target.provider,
+            text(custom.get("name"))
+        )),
+        _ => None,
     })
 }
 

@@ -8,7 +8,7 @@ mod dialect;
 mod encode;
 
 pub(crate) use decode::Decoder;
-pub use dialect::Dialect;
+pub(crate) use dialect::Dialect;
 pub(crate) use encode::{declines, encode};
 
 /// Gemini often gives no id of a call. An id that begins so is ours and never goes back to it.
@@ -16,6 +16,3 @@ const OWN_ID: &str = "omni_call_";
 
 /// Whose Gemini's parts are, whichever provider serves it: any target that speaks this protocol takes them back.
 const FAMILY: &str = "gemini";
-
-#[cfg(test)]
-mod tests;

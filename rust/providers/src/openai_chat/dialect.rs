@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 /// The deviations of one provider; the default has none: it is OpenAI's own API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a property of its own, and none implies another"
+)]
 pub struct Dialect {
     /// The path after the base URL. `{model}` and `{api_version}` in it are filled in.
     pub path: String,
@@ -81,7 +85,8 @@ pub enum Prefix {
     /// It needs no mark.
     Implied,
     /// `prefix: true` in the message.
-    Prefix,
+    #[serde(rename = "prefix")]
+    Flag,
     /// `partial: true` in the message.
     Partial,
     /// `continue_final_message` in the body.
@@ -96,9 +101,11 @@ pub enum Reasoning {
     #[default]
     None,
     /// In a field `reasoning_content`.
-    ReasoningContent,
+    #[serde(rename = "reasoning_content")]
+    Long,
     /// In a field `reasoning`.
-    Reasoning,
+    #[serde(rename = "reasoning")]
+    Short,
     /// In parts `thinking` of the content.
     Thinking,
 }

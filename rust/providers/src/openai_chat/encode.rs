@@ -35,7 +35,9 @@ const NAMED: &[(&str, Has)] = &[
     ("user", |request| request.user.is_some()),
     ("tools", |request| request.tools.is_some()),
     ("tool_choice", |request| request.tool_choice.is_some()),
-    ("parallel_tool_calls", |request| request.parallel_tool_calls.is_some()),
+    ("parallel_tool_calls", |request| {
+        request.parallel_tool_calls.is_some()
+    }),
 ];
 
 /// Why this protocol cannot carry `request`.
@@ -46,10 +48,16 @@ pub(crate) fn declines(request: &Request, target: &Target) -> Option<String> {
         has(request) && dialect.name(field).is_none() && !Dialect::HINTS.contains(field)
     });
     if let Some((field, _)) = missing {
-        return Some(format!("{field}: {provider} has no such field on its chat completions wire"));
+        return Some(format!(
+            "{field}: {provider} has no such field on its chat completions wire"
+        ));
     }
-    if matches!(&request.tool_choice, Some(ToolChoice::Mode(mode)) if mode == "required") && dialect.required.is_empty() {
-        return Some(format!("tool_choice: {provider} cannot be told that a tool must be used"));
+    if matches!(&request.tool_choice, Some(ToolChoice::Mode(mode)) if mode == "required")
+        && dialect.required.is_empty()
+    {
+        return Some(format!(
+            "tool_choice: {provider} cannot be told that a tool must be used"
+        ));
     }
     if request.n.is_some_and(|n| n != 1) {
         return Some("n: only one answer a call is supported".to_owned());
@@ -101,7 +109,8 @@ pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result
     Ok(Encoded {
         path: path(request, target, body.dialect, &options),
         headers: Vec::new(),
-        body: bytes.map_err(|error| Error::invalid(format!("the request cannot be written as JSON: {error}")))?,
+        body: bytes
+            .map_err(|error| Error::invalid(format!("the request cannot be written as JSON: {error}")))?,
         context: Context {
             provider: target.provider.clone(),
             audio_format: options.audio_format(),
@@ -148,7 +157,10 @@ impl<'a> Options<'a> {
         for entry in &self.entries {
             for (key, value) in *entry {
                 if !(self.versioned && key == "api_version") {
-                    deep(body, &Value::Object(Object::from_iter([(key.clone(), value.clone())])));
+                    deep(
+                        body,
+                        &Value::Object(Object::from_iter([(key.clone(), value.clone())])),
+                    );
                 }
             }
         }
@@ -160,8 +172,15 @@ impl<'a> Options<'a> {
 }
 
 fn path(request: &Request, target: &Target, dialect: &Dialect, options: &Options<'_>) -> String {
-    let base = request.api_base.as_deref().unwrap_or_default().trim_end_matches('/');
-    let other = dialect.path_at.iter().find(|(end, _)| base.ends_with(end.as_str()));
+    let base = request
+        .api_base
+        .as_deref()
+        .unwrap_or_default()
+        .trim_end_matches('/');
+    let other = dialect
+        .path_at
+        .iter()
+        .find(|(end, _)| base.ends_with(end.as_str()));
     let path = other.map_or(&dialect.path, |(_, path)| path);
     if !path.contains('{') {
         return path.clone();
@@ -177,7 +196,13 @@ fn escaped(text: &str) -> String {
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
+            _ => {
+                out.push('%');
+                for digit in [byte >> 4, byte & 15] {
+                    let digit = char::from_digit(digit.into(), 16).unwrap_or_default();
+                    out.push(digit.to_ascii_uppercase());
+                }
+            }
         }
     }
     out
@@ -229,7 +254,11 @@ struct Body<'a> {
 impl Body<'_> {
     /// A guess at the bytes of the body, so that it is seldom moved as it grows.
     fn size(&self) -> usize {
-        let texts = self.request.messages.iter().map(|message| message.text().len() + 64);
+        let texts = self
+            .request
+            .messages
+            .iter()
+            .map(|message| message.text().len() + 64);
         let tools = self.request.tools.as_ref().map_or(0, Vec::len);
         256 + texts.sum::<usize>() * 9 / 8 + tools * 512
     }
@@ -286,7 +315,7 @@ impl Serialize for Body<'_> {
         map.serialize_entry("model", &self.target.model)?;
         map.serialize_entry("messages", &Messages::new(request, self.target, dialect))?;
         let tools = Tools {
-            tools: request.tools.as_deref().unwrap_or_default(),
+            all: request.tools.as_deref().unwrap_or_default(),
             target: self.target,
             dialect,
         };
@@ -298,7 +327,11 @@ impl Serialize for Body<'_> {
                 }
                 choice => self.field(&mut map, "tool_choice", choice.as_ref())?,
             }
-            self.field(&mut map, "parallel_tool_calls", request.parallel_tool_calls.as_ref())?;
+            self.field(
+                &mut map,
+                "parallel_tool_calls",
+                request.parallel_tool_calls.as_ref(),
+            )?;
         }
         self.field(&mut map, "temperature", request.temperature.as_ref())?;
         self.field(&mut map, "top_p", request.top_p.as_ref())?;
@@ -346,7 +379,7 @@ struct IncludeUsage {
 }
 
 struct Tools<'a> {
-    tools: &'a [Tool],
+    all: &'a [Tool],
     target: &'a Target,
     dialect: &'a Dialect,
 }
@@ -354,7 +387,7 @@ struct Tools<'a> {
 impl<'a> Tools<'a> {
     /// All but the server-side tools of other providers.
     fn sent(&self) -> impl Iterator<Item = &'a Tool> {
-        self.tools.iter().filter(|tool| match tool {
+        self.all.iter().filter(|tool| match tool {
             Tool::Provider { provider, .. } => {
                 *provider == self.target.provider || self.dialect.kin.contains(provider)
             }

@@ -6,5 +6,5 @@ mod dialect;
 mod encode;
 
 pub(crate) use decode::Decoder;
-pub use dialect::Dialect;
+pub(crate) use dialect::Dialect;
 pub(crate) use encode::{declines, encode};

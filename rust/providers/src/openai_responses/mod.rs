@@ -13,7 +13,7 @@ mod usage;
 mod wire;
 
 pub(crate) use decode::Decoder;
-pub use dialect::Dialect;
+pub(crate) use dialect::Dialect;
 pub(crate) use encode::{declines, encode};
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ pub(super) struct Writer<'a> {
     out: Written<'a>,
 }
 
-/// The text and the media of a tool's result.
-type Parted<'a> = (Cow<'a, str>, Vec<Media<'a>>);
+/// The text of a tool's result, and what else it holds.
+type Parted<'a> = (Cow<'a, str>, Vec<With<'a, Piece<'a>>>);
 
 impl<'a> Writer<'a> {
     pub(super) fn new(target: &'a Target, model: Model) -> Self {
@@ -54,7 +54,10 @@ impl<'a> Writer<'a> {
                 Role::User => self.user(at, message)?,
                 Role::Assistant => self.assistant(message, turn.is_none_or(|turn| turn < at)),
                 Role::Tool => {
-                    let results = messages[at..].iter().take_while(|one| one.role == Role::Tool).count();
+                    let results = messages[at..]
+                        .iter()
+                        .take_while(|one| one.role == Role::Tool)
+                        .count();
                     self.results(at, &messages[at..at + results])?;
                     at += results;
                     continue;
@@ -65,7 +68,13 @@ impl<'a> Writer<'a> {
         let contents = &mut self.out.contents;
         // The wire wants a user to speak first, if only by saying nothing.
         if contents.first().is_none_or(|first| first.wire.role != "user") {
-            contents.insert(0, With::nothing(Content { role: "user", parts: vec![empty()] }));
+            contents.insert(
+                0,
+                With::nothing(Content {
+                    role: "user",
+                    parts: vec![empty()],
+                }),
+            );
         }
         Ok(self.out)
     }
@@ -99,7 +108,9 @@ impl<'a> Writer<'a> {
             Some(core::Content::Parts(list)) => {
                 for part in list {
                     match part {
-                        Part::Text { text: said, other, .. } => {
+                        Part::Text {
+                            text: said, other, ..
+                        } => {
                             parts.extend(plain(said).map(|piece| self.with(piece.wire, other)));
                         }
                         Part::Provider { .. } => parts.extend(self.provider(part)),
@@ -130,7 +141,11 @@ impl<'a> Writer<'a> {
                             ..
                         } => {
                             if !said.is_empty() || signature.is_some() {
-                                let wire = Piece::Text { text: said, thought: false, signature: signature.as_deref() };
+                                let wire = Piece::Text {
+                                    text: said,
+                                    thought: false,
+                                    signature: signature.as_deref(),
+                                };
                                 parts.push(self.with(wire, other));
                             }
                         }
@@ -211,7 +226,11 @@ impl<'a> Writer<'a> {
                     ..
                 } => {
                     if !said.is_empty() || signature.is_some() {
-                        let wire = Piece::Text { text: said, thought: false, signature: signature.as_deref() };
+                        let wire = Piece::Text {
+                            text: said,
+                            thought: false,
+                            signature: signature.as_deref(),
+                        };
                         parts.push(self.with(wire, other));
                     }
                 }
@@ -222,12 +241,19 @@ impl<'a> Writer<'a> {
                     signature,
                     other,
                 } if signature.is_none() || signed => {
-                    let wire = Piece::Text { text: said, thought: true, signature: signature.as_deref() };
+                    let wire = Piece::Text {
+                        text: said,
+                        thought: true,
+                        signature: signature.as_deref(),
+                    };
                     parts.push(self.with(wire, other));
                 }
                 Part::Provider { .. } => parts.extend(self.provider(part)),
                 Part::ToolCall { id, .. } => {
-                    let found = calls.iter().zip(&sent).position(|(call, sent)| !sent && call.id == *id);
+                    let found = calls
+                        .iter()
+                        .zip(&sent)
+                        .position(|(call, sent)| !sent && call.id == *id);
                     if let Some(nth) = found {
                         sent[nth] = true;
                         parts.push(self.call(&calls[nth], &mut sign));
@@ -323,10 +349,7 @@ impl<'a> Writer<'a> {
                 wire: response,
                 extras: self.extras(message.extra.as_ref()),
             })));
-            beside.extend(outside.into_iter().map(|media| {
-                let signature = None;
-                With::nothing(Piece::Media { media, signature })
-            }));
+            beside.extend(outside);
         }
         let role = "user";
         self.out.contents.push(With::nothing(Content { role, parts }));
@@ -343,7 +366,10 @@ impl<'a> Writer<'a> {
         if let Some(core::Content::Parts(list)) = &message.content {
             for (nth, part) in list.iter().enumerate() {
                 if let Some(found) = self.media(part) {
-                    media.push(found.map_err(|why| unable(at, nth, &why))?);
+                    let found = found.map_err(|why| unable(at, nth, &why))?;
+                    media.push(self.medium(found, part));
+                } else {
+                    media.extend(self.provider(part));
                 }
             }
         }

@@ -10,7 +10,12 @@ use std::borrow::Cow;
 /// Files that were uploaded to Google: only Google can fetch them, and it knows what they are.
 const FILES: &str = "https://generativelanguage.googleapis.com/";
 /// Videos that Google serves itself: it fetches them for every model.
-const VIDEOS: &[&str] = &["https://www.youtube.com/", "https://youtube.com/", "https://m.youtube.com/", "https://youtu.be/"];
+const VIDEOS: &[&str] = &[
+    "https://www.youtube.com/",
+    "https://youtube.com/",
+    "https://m.youtube.com/",
+    "https://youtu.be/",
+];
 
 /// Kinds of file by the end of their names.
 const ENDINGS: &[(&str, &str)] = &[
@@ -79,7 +84,11 @@ pub(super) fn of<'a>(part: &'a Part, model: &Model, fetches_all: bool) -> Option
 
 fn of_file(file: &Value, fetches: bool) -> Result<Media<'_>, String> {
     let format = format(file.as_object());
-    if let Some(data) = file.get("file_data").and_then(Value::as_str).filter(|data| !data.is_empty()) {
+    if let Some(data) = file
+        .get("file_data")
+        .and_then(Value::as_str)
+        .filter(|data| !data.is_empty())
+    {
         if data.starts_with("data:") || data.contains("://") {
             return address(data, format, fetches).map_err(|why| format!("file.file_data: {why}"));
         }
@@ -126,7 +135,9 @@ fn address<'a>(url: &'a str, format: Option<&'a str>, fetches: bool) -> Result<M
     let ours = url.starts_with(FILES);
     let video = VIDEOS.iter().any(|site| url.starts_with(site));
     if !url.starts_with("gs://") && !url.starts_with("https://") {
-        return Err("this protocol takes data URLs in base64 and gs:// and https:// addresses alone".to_owned());
+        return Err(
+            "this protocol takes data URLs in base64 and gs:// and https:// addresses alone".to_owned(),
+        );
     }
     let cloud = url.starts_with("gs://");
     if !(ours || video || cloud || fetches) {
@@ -135,7 +146,9 @@ fn address<'a>(url: &'a str, format: Option<&'a str>, fetches: bool) -> Result<M
     let mime = match format.or_else(|| ending(url)) {
         None if video => Some("video/mp4"),
         None if !ours => {
-            return Err("its kind does not show: give it in \"format\", for example \"image/png\"".to_owned());
+            return Err(
+                "its kind does not show: give it in \"format\", for example \"image/png\"".to_owned(),
+            );
         }
         mime => mime,
     };

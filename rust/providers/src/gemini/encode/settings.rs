@@ -30,11 +30,7 @@ pub(super) fn tools<'a>(request: &'a Request, target: &'a Target) -> Vec<Offer<'
     offers
 }
 
-fn declaration<'a>(
-    function: &'a Object,
-    other: &'a Object,
-    target: &'a Target,
-) -> With<'a, Declaration<'a>> {
+fn declaration<'a>(function: &'a Object, other: &'a Object, target: &'a Target) -> With<'a, Declaration<'a>> {
     let given = function.get("parameters").filter(|schema| schema.is_object());
     let googles = given.is_some_and(in_googles_words);
     let extra = other.get("extra").and_then(Value::as_object);
@@ -73,7 +69,9 @@ fn in_googles_words(schema: &Value) -> bool {
 /// Whether the request offers functions.
 pub(super) fn has_functions(request: &Request) -> bool {
     let tools = request.tools.iter().flatten();
-    tools.into_iter().any(|tool| matches!(tool, Tool::Function { .. }))
+    tools
+        .into_iter()
+        .any(|tool| matches!(tool, Tool::Function { .. }))
 }
 
 /// `functionCallingConfig`: the mode and the names that are allowed; a sentence for what the wire cannot say.
@@ -103,14 +101,25 @@ pub(super) fn tool_choice(request: &Request) -> Result<Option<Value>, String> {
             match text(object.get("type")) {
                 "function" => ("ANY", vec![name(object)]),
                 "allowed_tools" => {
-                    let allowed = object.get("allowed_tools").and_then(Value::as_object).unwrap_or(object);
+                    let allowed = object
+                        .get("allowed_tools")
+                        .and_then(Value::as_object)
+                        .unwrap_or(object);
                     let list = allowed.get("tools").and_then(Value::as_array);
                     let names = list.into_iter().flatten().filter_map(Value::as_object).map(name);
                     // With AUTO no names may stand; VALIDATED is AUTO among those that are named.
-                    let mode = if text(allowed.get("mode")) == "required" { "ANY" } else { "VALIDATED" };
+                    let mode = if text(allowed.get("mode")) == "required" {
+                        "ANY"
+                    } else {
+                        "VALIDATED"
+                    };
                     (mode, names.collect())
                 }
-                _ => return Err("tool_choice.type: Gemini knows \"function\" and \"allowed_tools\"".to_owned()),
+                _ => {
+                    return Err(
+                        "tool_choice.type: Gemini knows \"function\" and \"allowed_tools\"".to_owned(),
+                    );
+                }
             }
         }
     };
@@ -124,20 +133,29 @@ pub(super) fn tool_choice(request: &Request) -> Result<Option<Value>, String> {
 }
 
 fn name(object: &Object) -> &str {
-    let inner = object.get("function").and_then(Value::as_object).unwrap_or(object);
+    let inner = object
+        .get("function")
+        .and_then(Value::as_object)
+        .unwrap_or(object);
     text(inner.get("name"))
 }
 
 /// `thinkingConfig`; a sentence for what the model cannot be asked.
 pub(super) fn thinking(request: &Request, model: &Model) -> Result<Option<Value>, String> {
-    let no = |field: &str| Err(format!("{field}: this model does not think, or its name does not tell how"));
+    let no = |field: &str| {
+        Err(format!(
+            "{field}: this model does not think, or its name does not tell how"
+        ))
+    };
     let never = matches!(model.thinking, Thinking::Never | Thinking::Unknown);
     // The number says more than the word, and the API takes only one of them.
     if let Some(budget) = request.reasoning_budget_tokens {
         return match model.thinking {
             Thinking::Never if budget == 0 => Ok(None),
             Thinking::Never => no("reasoning_budget_tokens"),
-            _ => Ok(Some(json!({ "thinkingBudget": budget, "includeThoughts": budget != 0 }))),
+            _ => Ok(Some(
+                json!({ "thinkingBudget": budget, "includeThoughts": budget != 0 }),
+            )),
         };
     }
     let Some(effort) = request.reasoning_effort.as_deref() else {
@@ -148,7 +166,8 @@ pub(super) fn thinking(request: &Request, model: &Model) -> Result<Option<Value>
         "xhigh" | "max" => "high", // the most there is
         _ => {
             return Err(
-                "reasoning_effort: Gemini knows \"none\", \"minimal\", \"low\", \"medium\" and \"high\"".to_owned(),
+                "reasoning_effort: Gemini knows \"none\", \"minimal\", \"low\", \"medium\" and \"high\""
+                    .to_owned(),
             );
         }
     };
@@ -246,10 +265,13 @@ pub(super) fn generation(request: &Request, model: &Model) -> Result<Object, Str
 
 /// The resolution of media: it holds for the whole request, so the finest that a part asks for.
 fn resolution(request: &Request) -> Option<&'static str> {
-    let parts = request.messages.iter().filter_map(|message| match &message.content {
-        Some(omni_core::Content::Parts(parts)) => Some(parts),
-        _ => None,
-    });
+    let parts = request
+        .messages
+        .iter()
+        .filter_map(|message| match &message.content {
+            Some(omni_core::Content::Parts(parts)) => Some(parts),
+            _ => None,
+        });
     let finest = parts
         .flatten()
         .filter_map(|part| match part {
@@ -264,9 +286,13 @@ fn resolution(request: &Request) -> Option<&'static str> {
             _ => None,
         })
         .max()?;
-    ["MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH"]
-        .get(finest)
-        .copied()
+    [
+        "MEDIA_RESOLUTION_LOW",
+        "MEDIA_RESOLUTION_MEDIUM",
+        "MEDIA_RESOLUTION_HIGH",
+    ]
+    .get(finest)
+    .copied()
 }
 
 /// The service tier in Google's words; `None` where it is the provider's to choose.

@@ -142,7 +142,7 @@ pub(super) struct Response<'a> {
     pub(super) id: Option<&'a str>,
     pub(super) response: Said<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) parts: Vec<Media<'a>>,
+    pub(super) parts: Vec<With<'a, Piece<'a>>>,
 }
 
 /// The object that a response must be.
@@ -212,8 +212,14 @@ impl<'a> Json<'a> {
 /// A picture, a sound or a file.
 #[derive(Debug, PartialEq)]
 pub(super) enum Media<'a> {
-    Inline { mime: Cow<'a, str>, data: &'a str },
-    File { mime: Option<Cow<'a, str>>, uri: Cow<'a, str> },
+    Inline {
+        mime: Cow<'a, str>,
+        data: &'a str,
+    },
+    File {
+        mime: Option<Cow<'a, str>>,
+        uri: Cow<'a, str>,
+    },
 }
 
 impl Media<'_> {
@@ -228,14 +234,6 @@ impl Media<'_> {
                 },
             ),
         }
-    }
-}
-
-impl Serialize for Media<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_map(Some(1))?;
-        self.entry(&mut out)?;
-        out.end()
     }
 }
 

@@ -78,7 +78,8 @@ impl Calls {
         }
         if let Some(extra) = piece.extra_content {
             let google = extra.get("google").and_then(Value::as_object);
-            if let Some(Value::String(signature)) = google.and_then(|google| google.get("thought_signature")) {
+            if let Some(Value::String(signature)) = google.and_then(|google| google.get("thought_signature"))
+            {
                 call.signature = Some(signature.clone());
             }
             call.extra_content = Some(extra.clone());

@@ -1,3 +1,8 @@
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "tests write their documents where they use them"
+)]
+
 use super::*;
 use crate::{Answer, Protocol};
 use omni_core::{Event, Fold, Reply};
@@ -69,7 +74,12 @@ fn streamed(documents: &[Value]) -> Reply {
 }
 
 fn deltas(deltas: &[Value]) -> Reply {
-    streamed(&deltas.iter().map(|delta| chunk(delta.clone())).collect::<Vec<_>>())
+    streamed(
+        &deltas
+            .iter()
+            .map(|delta| chunk(delta.clone()))
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn chunk(delta: Value) -> Value {
@@ -91,7 +101,11 @@ fn fault(document: &Value) -> Fault {
 }
 
 fn calls(reply: &Reply) -> Vec<(&str, &str, &str)> {
-    reply.tool_calls.iter().map(|call| (call.id.as_str(), call.name(), call.text())).collect()
+    reply
+        .tool_calls
+        .iter()
+        .map(|call| (call.id.as_str(), call.name(), call.text()))
+        .collect()
 }
 
 fn call(index: Value, id: Value, name: Value, arguments: Value) -> Value {
@@ -145,9 +159,16 @@ fn text_is_bracketed_and_nothing_said_says_nothing() {
 #[test]
 fn reasoning_comes_under_two_names_and_stands_before_the_text() {
     for name in ["reasoning", "reasoning_content"] {
-        let reply = deltas(&[json!({name: "so"}), json!({name: "…", "content": ""}), json!({"content": "x"})]);
+        let reply = deltas(&[
+            json!({name: "so"}),
+            json!({name: "…", "content": ""}),
+            json!({"content": "x"}),
+        ]);
         assert_eq!(reply.content, "x");
-        assert_eq!(json!(reply.reasoning), json!([{"type": "reasoning", "text": "so…"}]));
+        assert_eq!(
+            json!(reply.reasoning),
+            json!([{"type": "reasoning", "text": "so…"}])
+        );
     }
 }
 
@@ -166,7 +187,8 @@ fn content_is_a_string_a_list_or_an_object() {
 
 #[test]
 fn thinking_parts_are_reasoning_with_their_signature() {
-    let thinking = json!({"type": "thinking", "thinking": [{"type": "text", "text": "so"}], "signature": "s"});
+    let thinking =
+        json!({"type": "thinking", "thinking": [{"type": "text", "text": "so"}], "signature": "s"});
     let reply = deltas(&[json!({"content": [thinking, {"type": "text", "text": "x"}]})]);
     assert_eq!(
         json!(reply.reasoning),
@@ -178,7 +200,8 @@ fn thinking_parts_are_reasoning_with_their_signature() {
 #[test]
 fn parts_of_unknown_types_are_kept_in_place() {
     let part = json!({"type": "reference", "reference_ids": [1]});
-    let reply = deltas(&[json!({"content": [{"type": "text", "text": "a"}, part, {"type": "text", "text": "b"}]})]);
+    let reply =
+        deltas(&[json!({"content": [{"type": "text", "text": "a"}, part, {"type": "text", "text": "b"}]})]);
     assert_eq!(reply.content, "ab");
     let content = json!(reply.message.content);
     assert_eq!(content[1]["data"], part);
@@ -187,8 +210,14 @@ fn parts_of_unknown_types_are_kept_in_place() {
 
 #[test]
 fn a_refusal_is_no_text() {
-    let reply = deltas(&[json!({"refusal": "I ca"}), json!({"refusal": "n't", "content": null})]);
-    assert_eq!((reply.refusal.as_deref(), reply.content.as_str()), (Some("I can't"), ""));
+    let reply = deltas(&[
+        json!({"refusal": "I ca"}),
+        json!({"refusal": "n't", "content": null}),
+    ]);
+    assert_eq!(
+        (reply.refusal.as_deref(), reply.content.as_str()),
+        (Some("I can't"), "")
+    );
 }
 
 #[test]
@@ -213,7 +242,10 @@ fn images_are_media_and_their_addresses_provider_data() {
         json!(reply.message.content)[1]["image_url"]["url"],
         "data:image/png;base64,QQ=="
     );
-    assert_eq!(reply.provider_data.unwrap()["images"], json!(["https://a.example/b.png"]));
+    assert_eq!(
+        reply.provider_data.unwrap()["images"],
+        json!(["https://a.example/b.png"])
+    );
 }
 
 #[test]
@@ -224,7 +256,10 @@ fn sound_is_joined_and_its_id_goes_back() {
         json!({"audio": {"data": "REVG", "transcript": "y", "expires_at": 9}}),
     ]);
     let content = json!(reply.message.content);
-    assert_eq!(content[0]["input_audio"], json!({"data": "QUJDREVG", "format": "mp3"}));
+    assert_eq!(
+        content[0]["input_audio"],
+        json!({"data": "QUJDREVG", "format": "mp3"})
+    );
     let audio = &reply.provider_data.unwrap()["audio"];
     assert_eq!(audio, &json!({"id": "a1", "transcript": "hey", "expires_at": 9}));
     assert_eq!(reply.message.other["audio"], json!({"id": "a1"}));
@@ -238,7 +273,10 @@ fn log_probabilities_are_joined() {
         document
     };
     let reply = streamed(&[with("a"), with("b")]);
-    assert_eq!(reply.logprobs, Some(json!({"content": [{"token": "a"}, {"token": "b"}]})));
+    assert_eq!(
+        reply.logprobs,
+        Some(json!({"content": [{"token": "a"}, {"token": "b"}]}))
+    );
 }
 
 #[test]
@@ -274,12 +312,16 @@ fn calls_that_are_all_numbered_nought_are_told_apart() {
     ]);
     assert_eq!(calls(&reply), [("a", "f", "14"), ("b", "g", "23")]);
     // Without ids: two names in one document, or another name after arguments.
-    let one = |name: &str, arguments: &str| json!({"index": 0, "function": {"name": name, "arguments": arguments}});
+    let one =
+        |name: &str, arguments: &str| json!({"index": 0, "function": {"name": name, "arguments": arguments}});
     let reply = deltas(&[
         json!({"tool_calls": [one("f", "1"), one("f", "2")]}),
         json!({"tool_calls": [one("g", "3")]}),
     ]);
-    let told: Vec<_> = calls(&reply).into_iter().map(|(_, name, text)| (name, text)).collect();
+    let told: Vec<_> = calls(&reply)
+        .into_iter()
+        .map(|(_, name, text)| (name, text))
+        .collect();
     assert_eq!(told, [("f", "1"), ("f", "2"), ("g", "3")]);
 }
 
@@ -316,8 +358,12 @@ fn a_call_of_nothing_at_all_is_none() {
 
 #[test]
 fn custom_tools_give_their_input() {
-    let piece = |custom: Value| json!({"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": custom}]});
-    let reply = deltas(&[piece(json!({"name": "sql", "input": "SEL"})), piece(json!({"input": "ECT"}))]);
+    let piece =
+        |custom: Value| json!({"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": custom}]});
+    let reply = deltas(&[
+        piece(json!({"name": "sql", "input": "SEL"})),
+        piece(json!({"input": "ECT"})),
+    ]);
     assert_eq!(calls(&reply), [("a", "sql", "SELECT")]);
     assert_eq!(reply.tool_calls[0].kind, "custom");
 }
@@ -349,12 +395,16 @@ fn a_signature_of_a_call_is_kept_with_the_object_that_it_came_in() {
     let one = json!({"id": "a", "function": {"name": "f", "arguments": "{}"}, "extra_content": extra});
     let reply = whole(json!({"tool_calls": [one]}), "stop");
     assert_eq!(reply.tool_calls[0].signature.as_deref(), Some("s=="));
-    assert_eq!(json!(reply.tool_calls[0].extra), json!({"openai": {"extra_content": extra}}));
+    assert_eq!(
+        json!(reply.tool_calls[0].extra),
+        json!({"openai": {"extra_content": extra}})
+    );
 }
 
 #[test]
 fn pieces_of_reasoning_details_are_joined_and_go_back() {
-    let piece = |text: &str| json!({"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": text}]});
+    let piece =
+        |text: &str| json!({"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": text}]});
     let last = json!({"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": null, "signature": "s"}]});
     let reply = deltas(&[piece("a"), piece("b"), last]);
     assert_eq!(
@@ -373,7 +423,10 @@ fn usage_comes_at_the_end_or_under_groqs_key_and_is_said_once() {
         let read = read(&texts(&[document.clone(), document]), false, true);
         assert_eq!(read.events.len(), 1);
         let reply = folded(read);
-        assert_eq!((reply.usage.input_tokens, reply.usage.output_tokens), (Some(3), Some(2)));
+        assert_eq!(
+            (reply.usage.input_tokens, reply.usage.output_tokens),
+            (Some(3), Some(2))
+        );
         assert_eq!(reply.usage.raw, Some(usage.clone()));
     }
 }
@@ -381,23 +434,37 @@ fn usage_comes_at_the_end_or_under_groqs_key_and_is_said_once() {
 #[test]
 fn usage_is_read_as_each_provider_means_it() {
     let of = |raw: Value| usage::read(raw);
-    let xai = of(json!({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 10,
-        "completion_tokens_details": {"reasoning_tokens": 7}, "cost_in_usd_ticks": 37_756_000}));
+    let xai = of(
+        json!({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 10,
+        "completion_tokens_details": {"reasoning_tokens": 7}, "cost_in_usd_ticks": 37_756_000}),
+    );
     assert_eq!((xai.output_tokens, xai.reasoning_tokens), (Some(9), Some(7)));
     assert_eq!(xai.cost_usd, Some(0.003_775_6));
-    let router = of(json!({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 5},
-        "cost": 0.5, "server_tool_use": {"web_search_requests": 1}}));
-    assert_eq!((router.cached_input_tokens, router.cost_usd), (Some(4), Some(0.5)));
+    let router = of(
+        json!({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 5},
+        "cost": 0.5, "server_tool_use": {"web_search_requests": 1}}),
+    );
+    assert_eq!(
+        (router.cached_input_tokens, router.cost_usd),
+        (Some(4), Some(0.5))
+    );
     assert_eq!(router.cache_creation_input_tokens.unwrap().five_minutes, Some(5));
     assert_eq!(router.server_tool_calls, Some(json!({"web_search_requests": 1})));
-    let perplexity = of(json!({"cost": {"total_cost": 0.25}, "num_search_queries": 2, "reasoning_tokens": 1}));
-    assert_eq!((perplexity.cost_usd, perplexity.reasoning_tokens), (Some(0.25), Some(1)));
+    let perplexity =
+        of(json!({"cost": {"total_cost": 0.25}, "num_search_queries": 2, "reasoning_tokens": 1}));
+    assert_eq!(
+        (perplexity.cost_usd, perplexity.reasoning_tokens),
+        (Some(0.25), Some(1))
+    );
     assert_eq!(perplexity.server_tool_calls, Some(json!(2)));
     for name in ["prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens"] {
         assert_eq!(of(json!({name: 6})).cached_input_tokens, Some(6), "{name}");
     }
     let unknown = of(json!({"prompt_tokens": null, "completion_tokens": "many"}));
-    assert_eq!((unknown.input_tokens, unknown.output_tokens, unknown.total_tokens), (None, None, None));
+    assert_eq!(
+        (unknown.input_tokens, unknown.output_tokens, unknown.total_tokens),
+        (None, None, None)
+    );
 }
 
 #[test]
@@ -411,7 +478,11 @@ fn an_error_in_the_stream_is_what_the_provider_said() {
     let plain = json!({"object": "error", "message": "bad"});
     assert_eq!(fault(&plain), Fault::Said(plain.clone()));
     let mut decoder = Decoder::new(&context());
-    let said = decoder.frame("error", &json!({"message": "x"}).to_string(), &mut Parts::default());
+    let said = decoder.frame(
+        "error",
+        &json!({"message": "x"}).to_string(),
+        &mut Parts::default(),
+    );
     assert_eq!(said, Err(Fault::Said(json!({"message": "x"}))));
 }
 
@@ -430,14 +501,24 @@ fn a_whole_answer_that_is_an_error_or_none() {
     let error = json!({"message": "no"});
     assert_eq!(said(json!({"error": error})), Fault::Said(error.clone()));
     assert_eq!(said(json!([{"error": error}])), Fault::Said(error));
-    for none in [json!({}), json!([]), json!({"choices": null}), json!({"id": "x"}), json!(3)] {
+    for none in [
+        json!({}),
+        json!([]),
+        json!({"choices": null}),
+        json!({"id": "x"}),
+        json!(3),
+    ] {
         assert!(matches!(said(none), Fault::Protocol(_)));
     }
 }
 
 #[test]
 fn documents_of_unknown_types_are_ignored_and_counted() {
-    let read = read(&texts(&[json!({"type": "ping"}), chunk(json!({"content": "x"}))]), false, true);
+    let read = read(
+        &texts(&[json!({"type": "ping"}), chunk(json!({"content": "x"}))]),
+        false,
+        true,
+    );
     assert_eq!(read.ignored, 1);
     assert_eq!(folded(read).content, "x");
 }
@@ -469,14 +550,20 @@ fn every_word_for_the_end_is_known_in_any_case() {
         ("novel", FinishReason::Other),
     ] {
         let reply = whole(json!({"content": "x"}), raw);
-        assert_eq!((reply.finish_reason, reply.finish_reason_raw.as_deref()), (Some(reason), Some(raw)));
+        assert_eq!(
+            (reply.finish_reason, reply.finish_reason_raw.as_deref()),
+            (Some(reason), Some(raw))
+        );
     }
 }
 
 #[test]
 fn a_stream_that_ends_before_its_end_is_cut_off() {
     let begun = chunk(json!({"content": "x"})).to_string();
-    assert!(matches!(read(&[&begun], false, true).end, Err(Fault::Protocol(_))));
+    assert!(matches!(
+        read(&[&begun], false, true).end,
+        Err(Fault::Protocol(_))
+    ));
     let reply = streamed(&[chunk(json!({"content": "x"}))]);
     assert_eq!(reply.finish_reason, Some(FinishReason::Other));
     let mut last = chunk(json!({}));
@@ -487,7 +574,10 @@ fn a_stream_that_ends_before_its_end_is_cut_off() {
 #[test]
 fn only_the_first_of_several_choices_counts() {
     let choice = |index: u32, text: &str| json!({"index": index, "delta": {"content": text}});
-    let reply = streamed(&[json!({"choices": [choice(1, "no"), choice(0, "x")]}), json!({"choices": [choice(2, "no")]})]);
+    let reply = streamed(&[
+        json!({"choices": [choice(1, "no"), choice(0, "x")]}),
+        json!({"choices": [choice(2, "no")]}),
+    ]);
     assert_eq!(reply.content, "x");
 }
 

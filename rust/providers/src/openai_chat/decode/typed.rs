@@ -1,8 +1,8 @@
 //! The common document read straight into borrowed fields. What is anything else is an error here and is read again
 //! as a value: this file decides nothing about meaning.
 
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;

@@ -16,9 +16,9 @@ pub(super) fn read(raw: Value) -> Usage {
     let prompt = count(usage.get("prompt_tokens"));
     let mut completion = count(usage.get("completion_tokens"));
     let total = count(usage.get("total_tokens"));
-    let reasoning =
-        count(outgoing.get("reasoning_tokens")).or_else(|| count(usage.get("reasoning_tokens")));
-    if let (Some(thought @ 1..), Some(input), Some(output), Some(total)) = (reasoning, prompt, completion, total)
+    let reasoning = count(outgoing.get("reasoning_tokens")).or_else(|| count(usage.get("reasoning_tokens")));
+    if let (Some(thought @ 1..), Some(input), Some(output), Some(total)) =
+        (reasoning, prompt, completion, total)
         && total == input.saturating_add(output).saturating_add(thought)
     {
         // xAI counts reasoning beside the completion; the contract counts it in.

@@ -10,7 +10,13 @@ use serde_json::Value;
 
 /// Types of items of OpenAI's responses: they may stand in a conversation that went on there, and no message of this
 /// wire takes them.
-const ITEMS: &[&str] = &["_call", "_call_output", "_list_tools", "_approval_request", "compaction"];
+const ITEMS: &[&str] = &[
+    "_call",
+    "_call_output",
+    "_list_tools",
+    "_approval_request",
+    "compaction",
+];
 
 /// A file by web address, where the wire takes none.
 pub(super) struct FileUrl;
@@ -61,14 +67,16 @@ impl Serialize for Said<'_> {
             return serializer.serialize_str(&self.content.map(Content::text).unwrap_or_default());
         }
         let sent = || parts.iter().filter(|part| is_sent(part, self.target));
-        let last = self.mark.and_then(|_| sent().last());
+        let last = self.mark.and_then(|_| sent().next_back());
         let mut seq = serializer.serialize_seq(None)?;
         for part in sent() {
             seq.serialize_element(&OnePart {
                 part,
                 target: self.target,
                 dialect: self.dialect,
-                mark: self.mark.filter(|_| last.is_some_and(|last| std::ptr::eq(last, part))),
+                mark: self
+                    .mark
+                    .filter(|_| last.is_some_and(|last| std::ptr::eq(last, part))),
                 merged: false,
             })?;
         }

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 /// All messages of a request.
 pub(super) struct Messages<'a> {
-    messages: &'a [Message],
+    list: &'a [Message],
     target: &'a Target,
     dialect: &'a Dialect,
 }
@@ -20,7 +20,7 @@ pub(super) struct Messages<'a> {
 impl<'a> Messages<'a> {
     pub(super) fn new(request: &'a Request, target: &'a Target, dialect: &'a Dialect) -> Self {
         Self {
-            messages: &request.messages,
+            list: &request.messages,
             target,
             dialect,
         }
@@ -29,7 +29,7 @@ impl<'a> Messages<'a> {
 
 impl Serialize for Messages<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.messages.iter().map(|message| One {
+        serializer.collect_seq(self.list.iter().map(|message| One {
             message,
             target: self.target,
             dialect: self.dialect,
@@ -99,7 +99,10 @@ impl Serialize for One<'_> {
 
 impl<'a> One<'a> {
     fn mark(&self) -> Option<&'a Value> {
-        self.message.cache_control.as_ref().filter(|_| self.dialect.cache_control)
+        self.message
+            .cache_control
+            .as_ref()
+            .filter(|_| self.dialect.cache_control)
     }
 
     fn assistant<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
@@ -124,7 +127,7 @@ impl<'a> One<'a> {
             map.serialize_entry("tool_calls", &Calls { calls, of: *self })?;
         }
         match (message.prefix, self.dialect.prefix) {
-            (Some(prefix), Prefix::Prefix) => map.serialize_entry("prefix", &prefix),
+            (Some(prefix), Prefix::Flag) => map.serialize_entry("prefix", &prefix),
             (Some(true), Prefix::Partial) => map.serialize_entry("partial", &true),
             _ => Ok(()),
         }
@@ -138,10 +141,12 @@ impl<'a> One<'a> {
             Some(Content::Parts(parts)) => parts,
         };
         let plain = |part: &Part| match part {
-            Part::Text { other, .. } => other
-                .iter()
-                .all(|(key, _)| key == "extra" || (key == "cache_control" && !self.dialect.cache_control))
-                && !has_extra(self.target, other.get("extra").and_then(Value::as_object)),
+            Part::Text { other, .. } => {
+                other
+                    .iter()
+                    .all(|(key, _)| key == "extra" || (key == "cache_control" && !self.dialect.cache_control))
+                    && !has_extra(self.target, other.get("extra").and_then(Value::as_object))
+            }
             part => !self.takes(part),
         };
         if parts.iter().all(plain) {
@@ -158,8 +163,12 @@ impl<'a> One<'a> {
                 self.dialect.reasoning == Reasoning::Thinking && (!text.is_empty() || signature.is_some())
             }
             // OpenAI takes its own sound back by its id, and no other media.
-            Part::InputAudio { .. } if self.dialect.audio_ids && self.message.other.contains_key("audio") => false,
-            Part::ImageUrl { .. } | Part::InputAudio { .. } | Part::File { .. } => self.dialect.assistant_media,
+            Part::InputAudio { .. } if self.dialect.audio_ids && self.message.other.contains_key("audio") => {
+                false
+            }
+            Part::ImageUrl { .. } | Part::InputAudio { .. } | Part::File { .. } => {
+                self.dialect.assistant_media
+            }
             part => is_sent(part, self.target),
         }
     }
@@ -167,8 +176,8 @@ impl<'a> One<'a> {
     fn reasoning<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let field = match self.dialect.reasoning {
             Reasoning::None | Reasoning::Thinking => return Ok(()),
-            Reasoning::ReasoningContent => "reasoning_content",
-            Reasoning::Reasoning => "reasoning",
+            Reasoning::Long => "reasoning_content",
+            Reasoning::Short => "reasoning",
         };
         let other = &self.message.other;
         let Some(Content::Parts(parts)) = &self.message.content else {
@@ -207,12 +216,13 @@ impl Serialize for AnswerParts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let sent = || self.parts.iter().filter(|part| self.of.takes(part));
         let mark = self.of.mark();
-        let last = mark.and_then(|_| sent().last());
+        let last = mark.and_then(|_| sent().next_back());
         let mut seq = serializer.serialize_seq(None)?;
         for part in sent() {
             match part {
                 Part::Reasoning { text, signature, .. } => {
-                    let mut thinking = json!({"type": "thinking", "thinking": [{"type": "text", "text": text}]});
+                    let mut thinking =
+                        json!({"type": "thinking", "thinking": [{"type": "text", "text": text}]});
                     if let (Some(signature), Some(object)) = (signature, thinking.as_object_mut()) {
                         object.insert("signature".to_owned(), signature.clone().into());
                     }
@@ -239,7 +249,7 @@ struct Calls<'a> {
 impl Serialize for Calls<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.calls.iter().map(|call| Call {
-            call,
+            from: call,
             target: self.of.target,
             google: self.of.dialect.google_signatures,
             merged: false,
@@ -249,7 +259,7 @@ impl Serialize for Calls<'_> {
 
 #[derive(Clone, Copy)]
 struct Call<'a> {
-    call: &'a ToolCall,
+    from: &'a ToolCall,
     target: &'a Target,
     google: bool,
     merged: bool,
@@ -257,7 +267,7 @@ struct Call<'a> {
 
 impl Serialize for Call<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let call = self.call;
+        let call = self.from;
         if !self.merged && has_extra(self.target, call.extra.as_ref()) {
             let plain = Call {
                 merged: true,

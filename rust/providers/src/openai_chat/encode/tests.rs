@@ -1,3 +1,8 @@
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "tests write their documents where they use them"
+)]
+
 use super::*;
 use crate::{Dialect as Dialects, dialect_of};
 use serde_json::json;
@@ -51,10 +56,16 @@ fn a_plain_request_has_nothing_that_was_not_asked_for() {
 fn each_field_has_the_name_that_the_provider_gives_it() {
     let asked = json!({"max_tokens": 5, "seed": 1, "tools": [TOOL()], "tool_choice": "required"});
     let openai = body("openai", asked.clone());
-    assert_eq!((&openai["max_completion_tokens"], &openai["seed"]), (&json!(5), &json!(1)));
+    assert_eq!(
+        (&openai["max_completion_tokens"], &openai["seed"]),
+        (&json!(5), &json!(1))
+    );
     assert_eq!(openai["tool_choice"], "required");
     let mistral = body("mistral", asked);
-    assert_eq!((&mistral["max_tokens"], &mistral["random_seed"]), (&json!(5), &json!(1)));
+    assert_eq!(
+        (&mistral["max_tokens"], &mistral["random_seed"]),
+        (&json!(5), &json!(1))
+    );
     assert_eq!(mistral["tool_choice"], "any");
     let vllm = body("hosted_vllm", json!({"top_k": 3}));
     assert_eq!(vllm["top_k"], 3);
@@ -93,12 +104,18 @@ fn what_is_declined_is_an_error_when_it_is_encoded_all_the_same() {
 fn effort_and_budget_are_written_as_each_provider_has_them() {
     let low = json!({"reasoning_effort": "low"});
     assert_eq!(body("openai", low.clone())["reasoning_effort"], "low");
-    assert_eq!(body("openrouter", low.clone())["reasoning"], json!({"effort": "low"}));
+    assert_eq!(
+        body("openrouter", low.clone())["reasoning"],
+        json!({"effort": "low"})
+    );
     assert_eq!(body("zai", low)["thinking"], json!({"type": "enabled"}));
     let none = json!({"reasoning_effort": "none"});
     assert_eq!(body("deepseek", none)["thinking"], json!({"type": "disabled"}));
     let budget = json!({"reasoning_budget_tokens": 100});
-    assert_eq!(body("openrouter", budget.clone())["reasoning"], json!({"max_tokens": 100}));
+    assert_eq!(
+        body("openrouter", budget.clone())["reasoning"],
+        json!({"max_tokens": 100})
+    );
     assert_eq!(body("dashscope", budget.clone())["thinking_budget"], 100);
     assert!(declined("openai", budget).contains("reasoning_effort"));
 }
@@ -145,15 +162,22 @@ fn files_are_documents_for_mistral_and_web_addresses_no_files_for_openai() {
         json!({"type": "document_url", "document_url": "data:application/pdf;base64,QQ==", "document_name": "a.pdf"})
     );
     let upload = file(json!({"file_id": "f1"}));
-    assert_eq!(sent("mistral", upload)["content"][0], json!({"type": "file", "file_id": "f1"}));
+    assert_eq!(
+        sent("mistral", upload)["content"][0],
+        json!({"type": "file", "file_id": "f1"})
+    );
     let web = file(json!({"file_id": "https://a.example/a.pdf"}));
     assert!(declined("openai", json!({"messages": [web]})).starts_with("messages[0].content[0].file"));
-    assert_eq!(sent("mistral", web)["content"][0]["document_url"], "https://a.example/a.pdf");
+    assert_eq!(
+        sent("mistral", web)["content"][0]["document_url"],
+        "https://a.example/a.pdf"
+    );
 }
 
 #[test]
 fn texts_become_one_string_where_only_that_is_taken() {
-    let texts = json!({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]});
+    let texts =
+        json!({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]});
     assert_eq!(sent("deepseek", texts.clone())["content"], "ab");
     assert_eq!(sent("openai", texts)["content"].as_array().unwrap().len(), 2);
 }
@@ -162,7 +186,10 @@ fn texts_become_one_string_where_only_that_is_taken() {
 fn cache_marks_go_to_those_who_know_them() {
     let mark = json!({"type": "ephemeral"});
     let message = json!({"role": "user", "content": "a", "cache_control": mark});
-    assert_eq!(sent("openai", message.clone()), json!({"role": "user", "content": "a"}));
+    assert_eq!(
+        sent("openai", message.clone()),
+        json!({"role": "user", "content": "a"})
+    );
     assert_eq!(
         sent("openrouter", message)["content"],
         json!([{"type": "text", "text": "a", "cache_control": mark}])
@@ -173,7 +200,10 @@ fn cache_marks_go_to_those_who_know_them() {
     assert!(content[0].get("cache_control").is_none() && content[1]["cache_control"] == mark);
     let mut tool = TOOL();
     tool["cache_control"] = mark.clone();
-    assert_eq!(body("openrouter", json!({"tools": [tool]}))["tools"][0]["cache_control"], mark);
+    assert_eq!(
+        body("openrouter", json!({"tools": [tool]}))["tools"][0]["cache_control"],
+        mark
+    );
     assert_eq!(body("openai", json!({"tools": [tool]}))["tools"][0], TOOL());
 }
 
@@ -203,13 +233,20 @@ fn an_assistant_message_goes_back_as_it_came() {
 #[test]
 fn an_assistant_that_only_calls_says_null_and_one_that_says_nothing_says_nothing() {
     let calls = json!([{"id": "a", "function": {"name": "f", "arguments": ""}}]);
-    let message = json!({"role": "assistant", "content": [{"type": "reasoning", "text": "so"}], "tool_calls": calls});
+    let message =
+        json!({"role": "assistant", "content": [{"type": "reasoning", "text": "so"}], "tool_calls": calls});
     let wire = sent("openai", message);
     assert_eq!(wire["content"], Value::Null);
     assert_eq!(wire["tool_calls"][0]["function"]["arguments"], "");
     assert_eq!(sent("openai", json!({"role": "assistant"}))["content"], "");
-    let refused = sent("openai", json!({"role": "assistant", "content": "", "refusal": "no"}));
-    assert_eq!((&refused["content"], &refused["refusal"]), (&Value::Null, &json!("no")));
+    let refused = sent(
+        "openai",
+        json!({"role": "assistant", "content": "", "refusal": "no"}),
+    );
+    assert_eq!(
+        (&refused["content"], &refused["refusal"]),
+        (&Value::Null, &json!("no"))
+    );
 }
 
 #[test]
@@ -221,7 +258,10 @@ fn reasoning_details_go_back_to_those_who_gave_them_and_to_nobody_else() {
     assert_eq!(router["reasoning_details"], details);
     assert!(router.get("reasoning").is_none());
     let groq = sent("groq", message);
-    assert_eq!((groq.get("reasoning_details"), &groq["reasoning"]), (None, &json!("so")));
+    assert_eq!(
+        (groq.get("reasoning_details"), &groq["reasoning"]),
+        (None, &json!("so"))
+    );
 }
 
 #[test]
@@ -237,7 +277,8 @@ fn sound_of_the_model_goes_back_by_its_id() {
 
 #[test]
 fn items_of_the_responses_api_stand_in_no_message() {
-    let item = json!({"type": "provider", "provider": "openai", "kind": "web_search_call", "data": {"id": "w"}});
+    let item =
+        json!({"type": "provider", "provider": "openai", "kind": "web_search_call", "data": {"id": "w"}});
     let message = json!({"role": "assistant", "content": [item, {"type": "text", "text": "x"}]});
     assert_eq!(sent("openai", message)["content"], "x");
 }
@@ -247,7 +288,10 @@ fn a_prefix_is_marked_as_each_provider_wants_it() {
     let message = json!({"role": "assistant", "content": "x", "prefix": true});
     assert_eq!(sent("mistral", message.clone())["prefix"], true);
     assert_eq!(sent("moonshot", message.clone())["partial"], true);
-    assert_eq!(sent("openrouter", message.clone()), json!({"role": "assistant", "content": "x"}));
+    assert_eq!(
+        sent("openrouter", message.clone()),
+        json!({"role": "assistant", "content": "x"})
+    );
     let asked = json!({"messages": [message]});
     assert_eq!(body("hosted_vllm", asked.clone())["continue_final_message"], true);
     assert!(declined("openai", asked).starts_with("messages[0].prefix"));
@@ -274,7 +318,8 @@ fn names_of_speakers_are_left_out_where_they_are_refused() {
 #[test]
 fn custom_and_own_server_side_tools_are_sent_and_those_of_others_are_not() {
     let custom = json!({"type": "custom", "custom": {"name": "c"}});
-    let own = json!({"type": "provider", "provider": "openrouter", "data": {"type": "openrouter:web_search"}});
+    let own =
+        json!({"type": "provider", "provider": "openrouter", "data": {"type": "openrouter:web_search"}});
     let other = json!({"type": "provider", "provider": "anthropic", "data": {"type": "web_search_20250305"}});
     let body = body("openrouter", json!({"tools": [custom, own, other]}));
     assert_eq!(body["tools"], json!([custom, {"type": "openrouter:web_search"}]));
@@ -282,9 +327,18 @@ fn custom_and_own_server_side_tools_are_sent_and_those_of_others_are_not() {
 
 #[test]
 fn a_choice_without_tools_is_left_out() {
-    let body = body("openai", json!({"tool_choice": "none", "parallel_tool_calls": true, "tools": []}));
-    assert!(["tools", "tool_choice", "parallel_tool_calls"].iter().all(|key| body.get(*key).is_none()));
-    assert!(declined("moonshot", json!({"tools": [TOOL()], "tool_choice": "required"})).contains("tool_choice"));
+    let body = body(
+        "openai",
+        json!({"tool_choice": "none", "parallel_tool_calls": true, "tools": []}),
+    );
+    assert!(
+        ["tools", "tool_choice", "parallel_tool_calls"]
+            .iter()
+            .all(|key| body.get(*key).is_none())
+    );
+    assert!(
+        declined("moonshot", json!({"tools": [TOOL()], "tool_choice": "required"})).contains("tool_choice")
+    );
 }
 
 #[test]
@@ -301,8 +355,14 @@ fn options_and_extras_are_merged_for_the_target_alone() {
     assert!(body.get("store").is_none());
     assert_eq!(body["tools"][0]["function"]["strict"], true);
     assert!(body["tools"][0].get("x").is_none() && body["tools"][0].get("extra").is_none());
-    assert_eq!(body["messages"][0], json!({"role": "user", "content": [{"type": "text", "text": "a", "n": 1}], "m": 1}));
-    assert_eq!(body["messages"][1]["tool_calls"][0]["extra_content"], json!({"g": 1}));
+    assert_eq!(
+        body["messages"][0],
+        json!({"role": "user", "content": [{"type": "text", "text": "a", "n": 1}], "m": 1})
+    );
+    assert_eq!(
+        body["messages"][1]["tool_calls"][0]["extra_content"],
+        json!({"g": 1})
+    );
 }
 
 #[test]
@@ -318,7 +378,10 @@ fn metadata_is_sent_to_be_stored() {
     let mut stored = metadata;
     stored["provider_options"] = json!({"openai": {"store": true}});
     let body = body("openai", stored);
-    assert_eq!((&body["metadata"], &body["store"]), (&json!({"a": "b"}), &json!(true)));
+    assert_eq!(
+        (&body["metadata"], &body["store"]),
+        (&json!({"a": "b"}), &json!(true))
+    );
 }
 
 #[test]
@@ -347,7 +410,12 @@ fn a_server_that_is_not_openais_is_spoken_to_as_most_servers_are() {
     for home in ["https://api.openai.com/v1", "https://eu.api.openai.com:443/v1"] {
         assert_eq!(asked(home)["max_completion_tokens"], 1, "{home}");
     }
-    for other in ["http://localhost:8000/v1", "https://notopenai.com/v1", "https://a.example/openai.com", "x"] {
+    for other in [
+        "http://localhost:8000/v1",
+        "https://notopenai.com/v1",
+        "https://a.example/openai.com",
+        "x",
+    ] {
         assert_eq!(asked(other)["max_tokens"], 1, "{other}");
     }
 }

@@ -48,7 +48,10 @@ fn a_call() -> BoxedStrategy<Value> {
         ("id", word()),
         ("type", Just(json!("function")).boxed()),
         ("function", function.clone()),
-        ("custom", prop_oneof![9 => Just(json!(null)), 1 => function].boxed()),
+        (
+            "custom",
+            prop_oneof![9 => Just(json!(null)), 1 => function].boxed(),
+        ),
     ])
 }
 
@@ -74,8 +77,14 @@ fn a_document(message: &'static str) -> BoxedStrategy<Value> {
         ("object", word()),
         ("created", Just(json!(7)).boxed()),
         ("model", word()),
-        ("choices", prop_oneof![4 => choice.prop_map(|one| json!([one])), 1 => Just(json!([]))].boxed()),
-        ("usage", prop_oneof![Just(json!(null)), Just(json!({"prompt_tokens": 1}))].boxed()),
+        (
+            "choices",
+            prop_oneof![4 => choice.prop_map(|one| json!([one])), 1 => Just(json!([]))].boxed(),
+        ),
+        (
+            "usage",
+            prop_oneof![Just(json!(null)), Just(json!({"prompt_tokens": 1}))].boxed(),
+        ),
         ("service_tier", word()),
         ("message", word()),
         ("error", Just(json!(null)).boxed()),
@@ -105,7 +114,10 @@ fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
 }
 
 fn sse(documents: &[String]) -> Vec<u8> {
-    documents.iter().flat_map(|document| format!("data: {document}\n\n").into_bytes()).collect()
+    documents
+        .iter()
+        .flat_map(|document| format!("data: {document}\n\n").into_bytes())
+        .collect()
 }
 
 /// All that an answer says of bytes that come in these pieces.

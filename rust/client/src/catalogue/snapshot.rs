@@ -1,0 +1,91 @@
+//! What `tools/catalogue.py` wrote: two texts of sorted lines.
+
+use super::lines::bisect;
+use super::model::Model;
+use super::provider::{Entry, Provider};
+use super::{read, write};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+/// The two texts, and the providers that were asked for before.
+pub(super) struct Snapshot {
+    models: Cow<'static, str>,
+    providers: Cow<'static, str>,
+    /// A line's entry: `None` for a provider that speaks none of our protocols.
+    read: RwLock<HashMap<String, Option<Arc<Provider>>>>,
+}
+
+impl Snapshot {
+    pub(super) fn builtin() -> Self {
+        Self::new(
+            Cow::Borrowed(include_str!("../../data/models.tsv")),
+            Cow::Borrowed(include_str!("../../data/providers.json")),
+        )
+    }
+
+    pub(super) fn new(models: Cow<'static, str>, providers: Cow<'static, str>) -> Self {
+        Self {
+            models,
+            providers,
+            read: RwLock::default(),
+        }
+    }
+
+    /// The model whose key is exactly `key`.
+    pub(super) fn model(&self, key: &str) -> Option<Model> {
+        bisect(&self.models, |line| key_of(line).cmp(key)).map(Model::parse)
+    }
+
+    pub(super) fn models(&self) -> impl Iterator<Item = Model> + '_ {
+        self.models.lines().map(Model::parse)
+    }
+
+    pub(super) fn model_keys(&self) -> impl Iterator<Item = &str> {
+        self.models.lines().map(key_of)
+    }
+
+    /// The provider called `name`: `None` if there is none, `Some(None)` if it speaks none of our protocols.
+    pub(super) fn provider(&self, name: &str) -> Option<Option<Arc<Provider>>> {
+        if let Some(found) = read(&self.read).get(name) {
+            return Some(found.clone());
+        }
+        let mut entry = self.entry(name)?;
+        let mut called = name.to_owned();
+        if let Some(same) = entry.same_as.take() {
+            entry = self.entry(&same)?;
+            called = same;
+        }
+        let found = entry.provider(&called).map(Arc::new);
+        // As many as there are lines, at most.
+        write(&self.read).insert(name.to_owned(), found.clone());
+        Some(found)
+    }
+
+    pub(super) fn provider_names(&self) -> impl Iterator<Item = &str> {
+        self.entries().lines().map(name_of)
+    }
+
+    fn entry(&self, name: &str) -> Option<Entry> {
+        let line = bisect(self.entries(), |line| name_of(line).cmp(name))?;
+        let (_, entry) = line.split_once("\":")?;
+        serde_json::from_str(entry.strip_suffix(',').unwrap_or(entry)).ok()
+    }
+
+    /// The lines between the braces.
+    fn entries(&self) -> &str {
+        let text = self.providers.strip_prefix("{\n").unwrap_or(&self.providers);
+        text.strip_suffix("}\n").unwrap_or(text)
+    }
+}
+
+/// The first column of a line of models.
+fn key_of(line: &str) -> &str {
+    line.split('\t').next().unwrap_or_default()
+}
+
+/// The name in `"name":{…},`.
+fn name_of(line: &str) -> &str {
+    let rest = line.strip_prefix('"').unwrap_or(line);
+    rest.split('"').next().unwrap_or_default()
+}

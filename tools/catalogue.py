@@ -1,0 +1,468 @@
+"""The catalogue that is compiled in, read from the installed LiteLLM: rust/client/data/{models.tsv,providers.json}.
+
+    python tools/catalogue.py --check          the snapshot is what the installed LiteLLM gives
+    python tools/catalogue.py --write          writes it anew
+    python tools/catalogue.py --write --to DIR writes it elsewhere
+
+Both files are sorted, one model or one provider a line, so that Rust finds a line by bisection and parses no other.
+How LiteLLM's fields are spelled in `models.tsv` is said in rust/client/data/README.md.
+
+What LiteLLM knows of a provider that speaks OpenAI's chat completions stands in its code, not in a table: which
+variables it reads and which base URL it falls back to is found by asking its own resolver and listening.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import json
+import logging
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "rust/client/data"
+sys.path.insert(0, str(ROOT / "python"))
+
+from omni_bridge._endpoints import OWN_HOSTS  # noqa: E402  the path is set just above
+
+Json = dict[str, Any]
+
+# The providers that speak one of our protocols and that LiteLLM does not list as compatible with OpenAI, and what its
+# resolver does not tell of those that it lists. `None` takes a listed one out: it needs more than a base and a key.
+BY_HAND: dict[str, Json | None] = {
+    "openai": {
+        "protocol": "openai_chat",
+        "also": ["openai_responses"],
+        "base_url": "https://api.openai.com/v1",
+        "base_env": ["OPENAI_BASE_URL", "OPENAI_API_BASE"],
+        "key_env": ["OPENAI_API_KEY"],
+    },
+    "anthropic": {
+        "protocol": "anthropic",
+        "base_url": "https://api.anthropic.com",
+        "base_env": ["ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL"],
+        "key_env": ["ANTHROPIC_API_KEY"],
+        "auth": "x-api-key",
+        # They answer text completions.
+        "not_models": ["claude-2", "claude-2.*", "claude-instant-1*"],
+        # Ids without a provider that are its own although no list has them yet.
+        "bare": ["claude-*-*"],
+    },
+    "gemini": {
+        "protocol": "gemini",
+        "base_url": "https://generativelanguage.googleapis.com/v1beta",
+        "base_env": ["GEMINI_API_BASE"],
+        "base_path": "/v1beta",
+        "key_env": ["GOOGLE_API_KEY", "GEMINI_API_KEY"],
+        "auth": "x-goog-api-key",
+    },
+    # A token is needed for each call (api_key): without one LiteLLM finds Google's credentials.
+    "vertex_ai": {
+        "protocol": "gemini",
+        "base_url": "https://{VERTEXAI_LOCATION}-aiplatform.googleapis.com/v1/projects/{VERTEXAI_PROJECT}"
+        "/locations/{VERTEXAI_LOCATION}/publishers/google",
+        "base_env": ["VERTEXAI_API_BASE", "VERTEX_API_BASE"],
+        "models": ["gemini-*"],
+        "other_credentials": True,
+    },
+    "azure": {
+        "protocol": "openai_chat",
+        "also": ["openai_responses"],
+        "base_env": ["AZURE_API_BASE"],
+        "base_path": "/openai/v1",
+        "key_env": ["AZURE_OPENAI_API_KEY", "AZURE_API_KEY"],
+        "auth": "api-key",
+        "other_credentials": True,
+        # A dated version of the API has other paths.
+        "unless_env": ["AZURE_API_VERSION"],
+    },
+    "openrouter": {
+        "protocol": "openai_chat",
+        "base_url": "https://openrouter.ai/api/v1",
+        "base_env": ["OPENROUTER_API_BASE"],
+        "key_env": ["OPENROUTER_API_KEY", "OR_API_KEY"],
+    },
+    "huggingface": {
+        "protocol": "openai_chat",
+        "base_url": "https://router.huggingface.co/v1",
+        "base_env": [],
+        "key_env": ["HF_TOKEN", "HUGGINGFACE_API_KEY"],
+        # A dedicated endpoint has paths of its own.
+        "unless_env": ["HF_API_BASE", "HUGGINGFACE_API_BASE"],
+        # "huggingface/<who serves>/<org>/<model>": LiteLLM asks the hub what that provider calls it.
+        "not_models": ["*/*/*"],
+    },
+    "ollama": {
+        "protocol": "openai_chat",
+        "base_url": "http://localhost:11434/v1",
+        "base_env": ["OLLAMA_API_BASE"],
+        "base_path": "/v1",
+        "key_env": ["OLLAMA_API_KEY"],
+        "local": True,
+    },
+    "lm_studio": {"base_url": "http://localhost:1234/v1", "local": True},
+    "hosted_vllm": {"base_url": "http://localhost:8000/v1", "local": True, "also": ["openai_responses"]},
+    "llamafile": {"local": True},
+    "lemonade": {"protocol": "openai_chat", "local": True},
+    "docker_model_runner": {"base_path": "/v1", "local": True},
+    "xinference": {
+        "base_url": "http://127.0.0.1:9997/v1",
+        "base_env": ["XINFERENCE_API_BASE"],
+        "key_env": ["XINFERENCE_API_KEY"],
+        "local": True,
+    },
+    "cloudflare": {
+        "protocol": "openai_chat",
+        "base_url": "https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai/v1",
+        "base_env": [],
+        "key_env": ["CLOUDFLARE_API_KEY"],
+        "unless_env": ["CLOUDFLARE_API_BASE"],
+    },
+    "databricks": {
+        "protocol": "openai_chat",
+        "base_env": ["DATABRICKS_API_BASE"],
+        "key_env": ["DATABRICKS_API_KEY"],
+        "unless_env": ["DATABRICKS_CLIENT_ID"],
+        "other_credentials": True,
+    },
+    "minimax": {
+        "protocol": "openai_chat",
+        "base_url": "https://api.minimax.io/v1",
+        "base_env": ["MINIMAX_API_BASE"],
+        "key_env": ["MINIMAX_API_KEY"],
+    },
+    "cometapi": {
+        "base_url": "https://api.cometapi.com/v1",
+        "base_env": ["COMETAPI_BASE_URL", "COMETAPI_API_BASE"],
+        "key_env": ["COMETAPI_KEY", "COMETAPI_API_KEY"],
+    },
+    "ovhcloud": {
+        "protocol": "openai_chat",
+        "base_url": "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1",
+        "base_env": ["OVHCLOUD_API_BASE"],
+        "key_env": ["OVHCLOUD_API_KEY"],
+    },
+    "compactifai": {
+        "protocol": "openai_chat",
+        "base_url": "https://api.compactif.ai/v1",
+        "base_env": ["COMPACTIFAI_API_BASE"],
+        "key_env": ["COMPACTIFAI_API_KEY"],
+    },
+    "amazon_nova": {
+        "protocol": "openai_chat",
+        "base_url": "https://api.nova.amazon.com/v1",
+        "base_env": ["AMAZON_NOVA_API_BASE"],
+        "key_env": ["AMAZON_NOVA_API_KEY"],
+    },
+    "heroku": {"protocol": "openai_chat", "base_path": "/v1"},
+    "nadir": {"protocol": "openai_chat"},
+    "litellm_proxy": {"also": ["openai_responses"]},
+    "custom_openai": {
+        "protocol": "openai_chat",
+        "base_env": [],
+        "key_env": ["OPENAI_API_KEY"],
+    },
+    "openai_like": {
+        "protocol": "openai_chat",
+        "base_env": ["OPENAI_LIKE_API_BASE"],
+        "key_env": ["OPENAI_LIKE_API_KEY"],
+    },
+    "xai": {"also": ["openai_responses"]},
+    # Models that a customer has deployed stand at addresses of their own, and are named by eight letters.
+    "baseten": {"base_env": [], "not_models": ["????????"]},
+    # Its routers stand at another path.
+    "fireworks_ai": {
+        "model_prefix": "accounts/fireworks/models/",
+        "not_models": ["routers/*", "models/*", "*-fast", "firerouter*", "FW-*"],
+    },
+    # They need more than a base and a key: a login, paths by model, an address by customer.
+    "azure_ai": None,
+    "chatgpt": None,
+    "github_copilot": None,
+    "ragflow": None,
+    "clarifai": None,
+    "ai21": None,
+}
+
+# Other names of a provider; the rest of the id stays.
+SAME_AS = {"ollama_chat": "ollama", "vertex_ai_beta": "vertex_ai"}
+
+MODES = {"chat": "c", "responses": "r", "completion": "t"}
+"""What a model of this list answers; LiteLLM knows others (images, embeddings), which are not asked by chat."""
+
+ABILITIES = {
+    "supports_function_calling": "t",
+    "supports_tool_choice": "c",
+    "supports_parallel_function_calling": "p",
+    "supports_vision": "v",
+    "supports_reasoning": "r",
+    "supports_response_schema": "j",
+    "supports_prompt_caching": "k",
+    "supports_pdf_input": "d",
+    "supports_audio_input": "a",
+    "supports_audio_output": "s",
+    "supports_video_input": "m",
+    "supports_web_search": "w",
+    "supports_computer_use": "u",
+    "supports_assistant_prefill": "f",
+    "supports_system_messages": "y",
+    "supports_url_context": "l",
+}
+
+PRICES = {
+    "input_cost_per_token": "i",
+    "output_cost_per_token": "o",
+    "cache_read_input_token_cost": "r",
+    "cache_creation_input_token_cost": "w",
+    "cache_creation_input_token_cost_above_1hr": "h",
+    "output_cost_per_reasoning_token": "g",
+    "input_cost_per_audio_token": "ia",
+    "output_cost_per_audio_token": "oa",
+    "cache_read_input_audio_token_cost": "ra",
+    "input_cost_per_image_token": "ii",
+    "output_cost_per_image_token": "oi",
+    "input_cost_per_request": "q",
+    "citation_cost_per_token": "n",
+}
+_PRICE = re.compile(
+    rf"({'|'.join(sorted(PRICES, key=len, reverse=True))})"
+    r"(?:_above_(\d+)k_tokens)?(?:_(priority|flex|batches|balanced|ultrafast|decisions))?"
+)
+TIERS = {"priority": "p", "flex": "f", "batches": "b", "balanced": "l", "ultrafast": "u", "decisions": "d"}
+SEARCH = {"search_context_size_low": "sl", "search_context_size_medium": "sm", "search_context_size_high": "sh"}
+EXTRA = {
+    "tiered_pricing": "tiers",
+    "off_peak_pricing": "off_peak",
+    "web_search_billing_unit": "search_unit",
+    "provider_specific_entry": "factors",
+    "deprecation_date": "until",
+}
+
+
+class Listening(dict[str, str]):
+    """An environment in which nothing is set, and which keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.append(name)
+        return default
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.append(name)
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.asked.append(str(name))
+        return False
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Listening]:
+    real, os.environ = os.environ, Listening()  # type: ignore[assignment]  # LiteLLM reads no more of it
+    try:
+        yield os.environ  # type: ignore[misc]
+    finally:
+        os.environ = real
+
+
+def load() -> Any:
+    """LiteLLM, with its price map local and silent. A tool may import it; of the package only `_litellm.py` does."""
+    os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_MODE="PRODUCTION", LITELLM_RUST="0")
+    import litellm  # noqa: PLC0415, TID251  it takes two seconds, and --help needs none; a tool may import it
+
+    logging.disable(logging.CRITICAL)
+    litellm.suppress_debug_info = True
+    return litellm
+
+
+def logs_in(litellm: Any) -> set[str]:
+    """The providers whose mere look-up in LiteLLM begins a login over the network."""
+    return set(litellm.constants.PROVIDERS_THAT_AUTHENTICATE_ON_PROVIDER_INFO)
+
+
+def ask_resolver(litellm: Any, name: str) -> Json:
+    """What LiteLLM falls back to for a provider, and the variables that it reads on the way."""
+    with listening() as environment:
+        try:
+            base = litellm.get_llm_provider(f"{name}/some-model")[3]
+        except litellm.exceptions.BadRequestError:
+            base = None
+    asked = [variable for variable in dict.fromkeys(environment.asked) if variable.isupper()]
+    return {
+        "base_url": (base or "").rstrip("/"),
+        "base_env": [v for v in asked if re.search(r"_(BASE|URL|ENDPOINT|HOST)$", v)],
+        "key_env": [v for v in asked if re.search(r"(KEY|TOKEN)$", v)],
+    }
+
+
+def providers(litellm: Any) -> dict[str, Json]:
+    from litellm.llms.openai_like.json_loader import (  # noqa: PLC0415, TID251  as in load
+        JSONProviderRegistry,
+    )
+
+    declared = json.loads(
+        (Path(litellm.__file__).parent / "llms/openai_like/providers.json").read_text(encoding="utf-8")
+    )
+    listed = {getattr(name, "value", name) for name in litellm.provider_list}
+    names = sorted(listed | set(JSONProviderRegistry.list_providers()) | set(SAME_AS))
+    compatible = set(litellm.openai_compatible_providers) | set(declared)
+    table: dict[str, Json] = {}
+    for name in names:
+        if name in SAME_AS:
+            table[name] = {"same_as": SAME_AS[name]}
+            continue
+        by_hand = BY_HAND.get(name, {})
+        if by_hand is None or (name not in compatible and "protocol" not in by_hand) or name in logs_in(litellm):
+            table[name] = {}
+            continue
+        entry: Json = {"protocol": "openai_chat"}
+        entry |= ask_resolver(litellm, name)
+        settings = declared.get(name, {})
+        if "/v1/responses" in settings.get("supported_endpoints", ()):
+            entry["also"] = ["openai_responses"]
+        headers = settings.get("headers", {})
+        keyed = [header for header, value in headers.items() if value == "{api_key}"]
+        if keyed:
+            entry["auth"] = keyed[0]
+        plain = {header: value for header, value in headers.items() if "{" not in value}
+        if plain:
+            entry["headers"] = plain
+        entry |= by_hand
+        hosts = OWN_HOSTS.get(name)
+        if hosts:
+            entry["hosts"] = list(hosts)
+        table[name] = {key: value for key, value in entry.items() if value not in ("", [], False)}
+    unknown = sorted(set(BY_HAND) - set(table))
+    if unknown:
+        raise SystemExit(f"catalogue: LiteLLM no longer knows {unknown}: take them out of BY_HAND")
+    return table
+
+
+def number(value: Any) -> str:
+    """The shortest text that reads back as the same float."""
+    text = repr(float(value))
+    text = text.removesuffix(".0")
+    return re.sub(r"e-0?", "e-", text)
+
+
+def prices(info: Json) -> list[str]:
+    found: list[tuple[str, str]] = []
+    if info["litellm_provider"] == "fireworks_ai":
+        info = with_default_cache_read_rate(info)
+    for field, value in info.items():
+        match = _PRICE.fullmatch(field)
+        if match and isinstance(value, (int, float)):
+            base, above, tier = match.groups()
+            spelled = PRICES[base] + (f">{above}" if above else "") + (f"@{TIERS[tier]}" if tier else "")
+            found.append((spelled, number(value)))
+    for size, value in (info.get("search_context_cost_per_query") or {}).items():
+        if size in SEARCH:
+            found.append((SEARCH[size], number(value)))
+    return [f"{spelled}={value}" for spelled, value in sorted(found)]
+
+
+def abilities(info: Json) -> str:
+    letters = [
+        letter if info[field] else f"-{letter}"
+        for field, letter in ABILITIES.items()
+        if isinstance(info.get(field), bool)
+    ]
+    if "image" in (info.get("supported_output_modalities") or ()):
+        letters.append("i")
+    return "".join(letters)
+
+
+def route(litellm: Any, key: str, label: str) -> str:
+    """Which provider LiteLLM takes a model id for; "" if it knows none."""
+    head, slash, _ = key.partition("/")
+    if label in logs_in(litellm) or head in logs_in(litellm):
+        return label if slash else ""
+    try:
+        with listening():
+            return str(litellm.get_llm_provider(key)[1])
+    except litellm.exceptions.BadRequestError:
+        return ""
+
+
+def models(litellm: Any) -> list[str]:
+    lines: list[tuple[bytes, str]] = []
+    for key, info in litellm.model_cost.items():
+        mode = MODES.get(info.get("mode") or "chat")
+        label = info.get("litellm_provider")
+        if mode is None or not isinstance(label, str) or key == "sample_spec":
+            continue
+        provider = route(litellm, key, label)
+        limits = [info.get("max_input_tokens"), info.get("max_output_tokens")]
+        if limits == [None, None]:
+            limits = [None, info.get("max_tokens")]
+        extra = {short: info[field] for field, short in EXTRA.items() if info.get(field)}
+        columns = [
+            key,
+            provider,
+            "" if label == provider else label,
+            mode,
+            *(str(int(limit)) if isinstance(limit, (int, float)) else "" for limit in limits),
+            abilities(info),
+            " ".join(prices(info)),
+            json.dumps(extra, separators=(",", ":"), sort_keys=True) if extra else "",
+        ]
+        if any(character in column for column in columns for character in "\t\n"):
+            raise SystemExit(f"catalogue: a tab or an end of line in what LiteLLM says of {key!r}")
+        lines.append((key.encode(), "\t".join(columns).rstrip("\t")))
+    return [line for _, line in sorted(lines)]
+
+
+def render() -> dict[str, str]:
+    litellm = load()
+    entries = [
+        f"{json.dumps(name)}:{json.dumps(entry, separators=(',', ':'), ensure_ascii=False)}"
+        for name, entry in sorted(providers(litellm).items(), key=lambda pair: pair[0].encode())
+    ]
+    return {
+        "models.tsv": "\n".join(models(litellm)) + "\n",
+        "providers.json": "{\n" + ",\n".join(entries) + "\n}\n",
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--check", action="store_true")
+    mode.add_argument("--write", action="store_true")
+    parser.add_argument("--to", type=Path, default=DATA, help="the folder (default: %(default)s)")
+    options = parser.parse_args()
+    folder: Path = options.to
+    code = 0
+    for name, text in render().items():
+        path = folder / name
+        if options.write:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            continue
+        have = path.read_text(encoding="utf-8") if path.exists() else ""
+        if have != text:
+            code = 1
+            changed = difflib.unified_diff(
+                have.splitlines(), text.splitlines(), "the snapshot", "the installed LiteLLM", n=0, lineterm=""
+            )
+            for line in list(changed)[:20]:
+                print(line[:200])
+            print(f"{name} is not what the installed LiteLLM gives: python tools/catalogue.py --write")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
