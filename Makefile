@@ -101,14 +101,17 @@ lock: ## resolve requirements/*.txt anew, with hashes (asks PyPI; needs uv)
 replay: build ## send the recorded exchanges of ../shared/wire through the engine; one table
 	@$(BIN)/python -m tests.replay
 
-bench: build ## compare the doors with LiteLLM and with HTTP; table, benches/results, picture
+bench: build ## the doors beside LiteLLM and HTTP, the native engine beside floors and peers; benches/results
 	$(call say,the benchmark programs)
 	@cargo build --release --locked --quiet -p omni-bench
+	@bash benches/peers/build.sh
 	@$(BIN)/python benches/doors/run.py $(ARGS)
+	@$(BIN)/python benches/doors/native.py $(ARGS)
 
 bench-micro: build ## pytest-benchmark and criterion: one function at a time
 	@$(BIN)/python -m pytest benches/python --benchmark-enable --benchmark-only $(ARGS)
 	@cargo bench --locked -p omni-core
+	@cargo bench --locked -p omni-providers
 
 soak: build ## 100,000 streams and 1,000 exits; writes benches/results/soak.json
 	@$(BIN)/python -m tests.soak --full --out benches/results/soak.json
