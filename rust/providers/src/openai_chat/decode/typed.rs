@@ -203,6 +203,7 @@ impl<'de> In<'_, 'de> {
             },
             "finish_reason" => once(map, &mut self.document.finish_reason),
             "logprobs" | "text" | "error" => null(map),
+            "native_finish_reason" => skip(map),
             _ => self.unknown(Place::Choice, key, map),
         }
     }
