@@ -154,7 +154,8 @@ impl<'de> Visitor<'de> for In<'_, 'de> {
             match self.level {
                 Level::Document => self.in_document(key, &mut map)?,
                 Level::Choice => self.in_choice(key, &mut map)?,
-                _ => self.in_message(key, &mut map)?,
+                Level::Message => self.in_message(key, &mut map)?,
+                Level::Choices | Level::Calls => return Err(uncommon()),
             }
         }
         Ok(())
