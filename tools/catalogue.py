@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import importlib.metadata
 import json
 import logging
 import os
@@ -238,13 +239,8 @@ _PRICE = re.compile(
 )
 TIERS = {"priority": "p", "flex": "f", "batches": "b", "balanced": "l", "ultrafast": "u", "decisions": "d"}
 SEARCH = {"search_context_size_low": "sl", "search_context_size_medium": "sm", "search_context_size_high": "sh"}
-EXTRA = {
-    "tiered_pricing": "tiers",
-    "off_peak_pricing": "off_peak",
-    "web_search_billing_unit": "search_unit",
-    "provider_specific_entry": "factors",
-    "deprecation_date": "until",
-}
+CLOCKS = {None: 0, "UTC": 0, "Asia/Shanghai": 8 * 60}
+"""Minutes from UTC to the calendar by which a price's days are named: zones that keep no summer time."""
 
 
 class Listening(dict[str, str]):
@@ -359,6 +355,10 @@ def number(value: Any) -> str:
 def prices(info: Json) -> list[str]:
     found: list[tuple[str, str]] = []
     if info["litellm_provider"] == "fireworks_ai":
+        from litellm.llms.fireworks_ai.cache_pricing import (  # noqa: PLC0415, TID251  as in load
+            with_default_cache_read_rate,
+        )
+
         info = with_default_cache_read_rate(info)
     for field, value in info.items():
         match = _PRICE.fullmatch(field)
@@ -370,6 +370,52 @@ def prices(info: Json) -> list[str]:
         if size in SEARCH:
             found.append((SEARCH[size], number(value)))
     return [f"{spelled}={value}" for spelled, value in sorted(found)]
+
+
+def rates(info: Json) -> Json:
+    """Base prices of a range or of some hours."""
+    return {PRICES[field]: float(info[field]) for field in PRICES if isinstance(info.get(field), (int, float))}
+
+
+def minutes(clock: str) -> int:
+    hours, rest = clock.strip().split(":")
+    return int(hours) * 60 + int(rest)
+
+
+def off_peak(given: Json) -> Json:
+    windows = list(given.get("windows") or [])
+    if given.get("hours_utc"):
+        windows.append({"hours_utc": given["hours_utc"]})
+    hours: list[list[int]] = []
+    for window in windows:
+        spans = window["hours_utc"]
+        days = sum(1 << (day - 1) for day in window.get("weekdays") or range(1, 8))
+        for span in [spans] if isinstance(spans, str) else spans:
+            start, end = span.split("-")
+            hours.append([minutes(start), minutes(end), days])
+    return {"rates": rates(given), "hours": hours, "clock": CLOCKS[given.get("weekday_timezone")]}
+
+
+def rare(info: Json) -> Json:
+    """What few models have: prices by ranges and hours, factors."""
+    found: Json = {}
+    tiers = [one for one in info.get("tiered_pricing") or [] if "input_cost_per_token" in one]
+    if tiers:
+        found["tiers"] = [[int(one["range"][0]), int(one["range"][1]), rates(one)] for one in tiers]
+    if info.get("off_peak_pricing"):
+        found["off_peak"] = off_peak(info["off_peak_pricing"])
+    factors = {
+        name: float(factor)
+        for name, factor in (info.get("provider_specific_entry") or {}).items()
+        if isinstance(factor, (int, float)) and name in {"us", "eu", "fast"}
+    }
+    if factors:
+        found["factors"] = factors
+    if info.get("web_search_billing_unit") == "per_query":
+        found["per_query"] = True
+    if info.get("deprecation_date"):
+        found["until"] = info["deprecation_date"]
+    return found
 
 
 def abilities(info: Json) -> str:
@@ -400,13 +446,15 @@ def models(litellm: Any) -> list[str]:
     for key, info in litellm.model_cost.items():
         mode = MODES.get(info.get("mode") or "chat")
         label = info.get("litellm_provider")
+        if info.get("mode") == "image_generation" and "gemini-" in key and "input_cost_per_token" in info:
+            mode = "c"  # they draw in a chat
         if mode is None or not isinstance(label, str) or key == "sample_spec":
             continue
         provider = route(litellm, key, label)
         limits = [info.get("max_input_tokens"), info.get("max_output_tokens")]
         if limits == [None, None]:
             limits = [None, info.get("max_tokens")]
-        extra = {short: info[field] for field, short in EXTRA.items() if info.get(field)}
+        extra = rare(info)
         columns = [
             key,
             provider,
@@ -432,6 +480,7 @@ def render() -> dict[str, str]:
     return {
         "models.tsv": "\n".join(models(litellm)) + "\n",
         "providers.json": "{\n" + ",\n".join(entries) + "\n}\n",
+        "version.txt": importlib.metadata.version("litellm") + "\n",
     }
 
 

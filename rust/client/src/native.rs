@@ -125,7 +125,9 @@ impl Native {
             ..
         } = resolved.map_err(|unresolved| Not::Declined(unresolved.to_string()))?;
         if let Some(name) = provider.left_to_litellm(|name| self.variable(name)) {
-            return Err(Not::Declined(format!("{name} is set, and it does not do what that asks")));
+            return Err(Not::Declined(format!(
+                "{name} is set, and it does not do what that asks"
+            )));
         }
         let target = Target {
             provider: provider.name.clone(),
@@ -244,7 +246,9 @@ impl Native {
     fn base_url(&self, provider: &Provider, request: &Request) -> Result<String, Not> {
         let given = request.api_base.as_deref().filter(|base| !base.is_empty());
         // LiteLLM may find the place in ways of its own: a project in a file of credentials, a profile.
-        provider.base(given, |name| self.variable(name)).map_err(Not::Declined)
+        provider
+            .base(given, |name| self.variable(name))
+            .map_err(Not::Declined)
     }
 
     /// A variable of the environment that says something.

@@ -16,8 +16,12 @@
 //! # Ok::<(), Unresolved>(())
 //! ```
 
+mod config;
+mod cost;
+mod definition;
 mod lines;
 mod model;
+mod own;
 mod price;
 mod provider;
 mod resolve;
@@ -25,11 +29,17 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use config::folder;
+pub use cost::{cost, cost_at};
+pub use definition::Definition;
 pub use model::{Abilities, Ability, Mode, Model};
+pub use omni_providers::{Dialect, Protocol};
 pub use price::{Meter, Price, Prices, Tier};
 pub use provider::{Auth, Provider};
 pub use resolve::{Resolved, Unresolved};
+pub use snapshot::VERSION;
 
+use omni_core::Usage;
 use snapshot::Snapshot;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -48,9 +58,11 @@ struct Shared {
 }
 
 /// What the user added.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Own {
     providers: BTreeMap<String, Arc<Provider>>,
+    /// Of those providers, as they were given.
+    definitions: BTreeMap<String, Definition>,
     models: BTreeMap<String, Arc<Model>>,
     aliases: BTreeMap<String, String>,
 }
@@ -91,7 +103,26 @@ impl Catalogue {
 
     /// What is known of a model, by its id; also of one that only `LiteLLM` can ask.
     pub fn model(&self, id: &str) -> Option<Arc<Model>> {
+        if let Some(found) = read(&self.shared.known).get(id) {
+            return found.info.clone();
+        }
         resolve::model(&self.shared.snapshot, &read(&self.shared.own), id)
+    }
+
+    /// What a call to the model `id` costs in dollars: what the provider says, or else what its usage and the prices
+    /// give. `None` if that is not known.
+    pub fn cost(&self, id: &str, usage: &Usage, service_tier: Option<&str>) -> Option<f64> {
+        self.cost_at(id, usage, service_tier, cost::now())
+    }
+
+    /// [`cost`](Self::cost) at another moment, in seconds after 1970.
+    pub fn cost_at(&self, id: &str, usage: &Usage, service_tier: Option<&str>, seconds: u64) -> Option<f64> {
+        if let Some(said) = cost::told(usage) {
+            return Some(said);
+        }
+        let model = self.model(id)?;
+        let other = |name: &str| self.model(&format!("{}/{name}", model.served_by()));
+        cost::worked_out(&model, usage, service_tier, seconds, other)
     }
 
     /// A provider that the native engine can speak to.

@@ -181,13 +181,23 @@ impl Model {
         }
     }
 
+    /// Who serves it, also where the key alone leads to nobody.
+    pub fn served_by(&self) -> &str {
+        if self.provider.is_empty() {
+            &self.label
+        } else {
+            &self.provider
+        }
+    }
+
     /// Its id: the provider, and its name there.
     pub fn id(&self) -> String {
-        let own = self.key.strip_prefix(self.provider.as_str());
-        if self.provider.is_empty() || own.is_some_and(|rest| rest.starts_with('/')) {
+        let provider = self.served_by();
+        let own = self.key.strip_prefix(provider);
+        if provider.is_empty() || own.is_some_and(|rest| rest.starts_with('/')) {
             return self.key.clone();
         }
-        format!("{}/{}", self.provider, self.key)
+        format!("{provider}/{}", self.key)
     }
 
     /// The document of the contract.

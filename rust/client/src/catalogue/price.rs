@@ -1,6 +1,7 @@
 //! What a model costs.
 
-use serde_json::Value;
+use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,9 +104,9 @@ impl Tier {
     /// The tier that a provider calls so in `service_tier`; one that is not known costs as the usual one.
     pub fn named(service_tier: Option<&str>) -> Self {
         match service_tier {
-            Some("priority") => Tier::Priority,
+            Some("priority" | "fast") => Tier::Priority,
             Some("flex") => Tier::Flex,
-            Some("batch" | "batches") => Tier::Batch,
+            Some("batch") => Tier::Batch,
             Some("balanced") => Tier::Balanced,
             Some("ultrafast") => Tier::Ultrafast,
             _ => Tier::Standard,
@@ -129,9 +130,61 @@ pub struct Price {
 /// The prices of one model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Prices {
-    pub(super) list: Vec<Price>,
-    /// What is rarer: prices by ranges and hours.
-    pub(super) rare: Option<Value>,
+    list: Vec<Price>,
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What few models have.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct Rare {
+    /// Prices by ranges of input tokens: above, up to, and what counts there for the whole call.
+    pub(super) tiers: Vec<(u64, u64, Rates)>,
+    pub(super) off_peak: Option<OffPeak>,
+    /// By what all tokens are multiplied: in a region, at a speed.
+    pub(super) factors: BTreeMap<String, f64>,
+    /// Each search is paid for, not each prompt that searches.
+    pub(super) per_query: bool,
+}
+
+/// Base prices by their spelling in the snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Rates(BTreeMap<String, f64>);
+
+impl Rates {
+    pub(super) fn get(&self, meter: Meter) -> Option<f64> {
+        let (_, spelled, _) = Meter::ALL.iter().find(|(known, ..)| *known == meter)?;
+        self.0.get(*spelled).copied()
+    }
+}
+
+/// Other prices in some hours.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct OffPeak {
+    pub(super) rates: Rates,
+    /// From and to in minutes of the day in UTC, and the days as bits, Monday the lowest.
+    hours: Vec<(u64, u64, u8)>,
+    /// Minutes from UTC to the calendar by which the days are named.
+    clock: u64,
+}
+
+impl OffPeak {
+    /// Whether these prices count at this many seconds after 1970.
+    pub(super) fn is_on(&self, seconds: u64) -> bool {
+        let minute = seconds / 60 % (24 * 60);
+        // The first of January 1970 was a Thursday.
+        let day = ((seconds / 60 + self.clock) / (24 * 60) + 3) % 7;
+        self.hours.iter().any(|(from, to, days)| {
+            let within = if from < to {
+                (*from..*to).contains(&minute)
+            } else {
+                minute >= *from || minute < *to
+            };
+            within && days >> day & 1 == 1
+        })
+    }
 }
 
 impl Prices {
@@ -150,8 +203,15 @@ impl Prices {
         });
         Self {
             list: list.collect(),
-            rare: serde_json::from_str(rare).ok(),
+            rare: (!rare.is_empty())
+                .then(|| serde_json::from_str(rare).ok())
+                .flatten(),
         }
+    }
+
+    /// Of a definition of the user's.
+    pub(super) const fn of(list: Vec<Price>) -> Self {
+        Self { list, rare: None }
     }
 
     /// Dollars for one at any number of input tokens and the usual pace.

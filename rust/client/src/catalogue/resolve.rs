@@ -230,7 +230,7 @@ fn of_provider(
     let under = |key: &str| snapshot.model(key);
     // LiteLLM has a provider of its own for models that complete texts.
     let served = |by: &str| by.strip_prefix("text-completion-").unwrap_or(by) == provider.name;
-    let alone = |key: &str| snapshot.model(key).filter(|found| served(&found.provider));
+    let alone = |key: &str| snapshot.model(key).filter(|found| served(found.served_by()));
     under(&full)
         .or_else(|| alone(model))
         .or_else(|| (name != provider.name).then(|| under(&format!("{}/{model}", provider.name)))?)

@@ -89,3 +89,23 @@ fn name_of(line: &str) -> &str {
     let rest = line.strip_prefix('"').unwrap_or(line);
     rest.split('"').next().unwrap_or_default()
 }
+
+/// The version of `LiteLLM` that the compiled-in snapshot was read from.
+pub const VERSION: &str = include_str!("../../data/version.txt");
+
+impl Snapshot {
+    /// The snapshot in `folder`, where `omni catalogue update` puts it; `None` if there is none, or only one that is
+    /// older than what is compiled in.
+    pub(super) fn updated(folder: &std::path::Path) -> Option<Self> {
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
+        let newer = numbers(&read("version.txt")?) > numbers(VERSION);
+        let models = read("models.tsv").filter(|_| newer)?;
+        Some(Self::new(Cow::Owned(models), Cow::Owned(read("providers.json")?)))
+    }
+}
+
+/// The numbers of a version, to compare two by.
+fn numbers(version: &str) -> Vec<u64> {
+    let pieces = version.trim().split('.');
+    pieces.map(|piece| piece.parse().unwrap_or(0)).collect()
+}

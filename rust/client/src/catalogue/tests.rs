@@ -1,6 +1,8 @@
 use super::*;
 use omni_providers::Protocol;
 
+mod own;
+
 fn resolved(id: &str) -> (String, Protocol, String) {
     let found = Catalogue::builtin()
         .resolve(id)
