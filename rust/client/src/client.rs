@@ -2,6 +2,7 @@
 
 use crate::builder::ClientBuilder;
 use crate::call::Call;
+use crate::catalogue::{Catalogue, Model};
 use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::native::{Native, Route};
@@ -161,14 +162,54 @@ impl Client {
         self.shared.ledger.spent()
     }
 
-    /// What is known of a model. Unknown fields are `None`.
+    /// What is known of a model. Unknown fields are `None`. From the catalogue; a model that it does not have is asked
+    /// of the engine behind the bridge.
     pub async fn model_info(&self, model: &str) -> Result<ModelInfo> {
+        if let Some(known) = self.catalogue().and_then(|catalogue| catalogue.model(model)) {
+            return Ok(known.info());
+        }
         self.shared.source.get().await?.model_info(model).await
     }
 
-    /// The models that are known: a list of objects, each with at least its `id`.
+    /// The models that are known: a list of objects, each with at least its `id`. Those of the catalogue, which needs no
+    /// Python; a client of a bridge service asks that.
     pub async fn models(&self) -> Result<Value> {
-        self.shared.source.get().await?.models().await
+        match self.catalogue() {
+            Some(catalogue) => {
+                let known: Vec<ModelInfo> = catalogue.models().iter().map(Model::info).collect();
+                serde_json::to_value(known)
+                    .map_err(|error| Error::internal(format!("the models cannot be written: {error}")))
+            }
+            None => self.shared.source.get().await?.models().await,
+        }
+    }
+
+    /// What is known of providers and models; `None` where all calls go to a bridge service or to an engine that was
+    /// given. Clones of the catalogue share what is registered.
+    pub fn catalogue(&self) -> Option<&Catalogue> {
+        self.shared.native.as_ref().map(|native| &native.catalogue)
+    }
+
+    /// Adds a provider, from the JSON of its definition: the fields of `omni.toml`, and its `name`. Calls that begin from
+    /// now on know it.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field; `unsupported` where all calls go to a bridge service: register it there.
+    ///
+    /// ```
+    /// # fn main() -> omni_bridge::Result<()> {
+    /// let client = omni_bridge::Client::builder().build()?;
+    /// client.register_provider(
+    ///     r#"{"name": "acme", "protocol": "openai_chat", "base_url": "https://llm.acme.example/v1", "key_env": "ACME_API_KEY"}"#,
+    /// )?; // from here on: acme/any-model
+    /// # Ok(()) }
+    /// ```
+    pub fn register_provider(&self, definition: &str) -> Result<()> {
+        let Some(catalogue) = self.catalogue() else {
+            let message = "register_provider: calls of this client go elsewhere; register the provider there";
+            return Err(Error::new(Code::Unsupported, message));
+        };
+        catalogue.register_provider_json(definition)
     }
 
     /// The input tokens that `request` will take, as near as is known without calling the provider.
