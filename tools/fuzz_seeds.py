@@ -2,10 +2,10 @@
 
     python tools/fuzz_seeds.py
 
-Recorded answers (`OMNI_WIRE`, or `shared/wire` beside the repository) become seeds of their protocol and of the SSE
-reader; recorded requests, rebuilt as the replay does it, and the vectors become seeds of `request`. Of each kind the
-smallest that has something new is taken, so that a target begins with everything that it can meet, in little.
-Without recordings the targets begin with the vectors and with fuzz/seeds alone.
+Recorded answers (`OMNI_WIRE`, or `shared/wire` beside the repository) become seeds of their protocol and of
+the SSE reader; recorded requests, rebuilt as the replay does it, and the vectors become seeds of `request`.
+Of each kind the smallest that has something new is taken, so that a target begins with everything that it can
+meet, in little. Without recordings the targets begin with the vectors and with fuzz/seeds alone.
 """
 
 from __future__ import annotations
