@@ -36,6 +36,11 @@ GENERATORS: list[tuple[str, list[str], list[str]]] = [
         [sys.executable, "tools/terminal_picture.py", "--check"],
     ),
     (
+        "rust/client/data (from the installed LiteLLM)",
+        [sys.executable, "tools/catalogue.py", "--write"],
+        [sys.executable, "tools/catalogue.py", "--check"],
+    ),
+    (
         "tests/vectors (from tools/vectors_data.py and vectors_events.py)",
         [sys.executable, "tools/gen_vectors.py", "--write"],
         [sys.executable, "tools/gen_vectors.py", "--check"],

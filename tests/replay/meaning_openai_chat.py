@@ -63,7 +63,7 @@ def _part(part: Json) -> Json:
 
 
 def _number_calls(messages: list[Json]) -> None:
-    """Ids of calls by their order: the recorder put its own in their place, in a form that Mistral refuses."""
+    """Ids of calls by their order: the recorder put its own in their place, of a form that is refused."""
     numbers: dict[str, int] = {}
     for message in messages:
         if "tool_calls" in message:

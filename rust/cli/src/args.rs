@@ -20,6 +20,13 @@ Exit codes:
   14 permission        18 content_filter  22 protocol     26 unsupported
                                                           28 internal";
 
+const MODELS_EXAMPLES: &str = "\
+Examples:
+  omni models --provider anthropic --reasoning
+  omni models --tools --vision --max-price 1
+  omni models --live --provider groq
+  omni models --local";
+
 const CHAT_EXAMPLES: &str = "\
 Examples:
   omni chat \"Say hello.\" -m anthropic/claude-haiku-4-5
@@ -84,6 +91,8 @@ pub(crate) enum Command {
     Chat(Box<Chat>),
     /// List the models that are known
     Models(Models),
+    /// Compare the catalogue of providers and models with LiteLLM's, or bring it up to date (needs Python)
+    Catalogue(Catalogue),
     /// Look at what is there and what is missing, and say how to mend it
     Doctor(Doctor),
     /// Keep, list and remove keys
@@ -148,6 +157,7 @@ impl Chat {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(after_help = MODELS_EXAMPLES)]
 pub(crate) struct Models {
     /// Only models whose id contains this
     #[arg(value_name = "TEXT")]
@@ -165,9 +175,46 @@ pub(crate) struct Models {
     #[arg(long)]
     pub(crate) vision: bool,
 
+    /// Only models that reason
+    #[arg(long)]
+    pub(crate) reasoning: bool,
+
+    /// Only models whose million tokens cost no more dollars than this, in and out
+    #[arg(long, value_name = "DOLLARS")]
+    pub(crate) max_price: Option<f64>,
+
+    /// Ask the provider itself what it has now
+    #[arg(long, requires = "provider", conflicts_with = "local")]
+    pub(crate) live: bool,
+
+    /// Look for servers on this machine: Ollama, LM Studio, llama.cpp, vLLM …
+    #[arg(long)]
+    pub(crate) local: bool,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Catalogue {
+    #[command(subcommand)]
+    pub(crate) command: CatalogueCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogueCommand {
+    /// Whether the catalogue in use is what the installed LiteLLM gives
+    Check,
+    /// Read it anew from the installed LiteLLM, into your folder for configuration
+    Update(CatalogueUpdate),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CatalogueUpdate {
+    /// Another folder to write to
+    #[arg(long, value_name = "PATH")]
+    pub(crate) to: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -4,6 +4,7 @@
 
 mod args;
 mod auth;
+mod catalogue;
 mod chat;
 mod doctor;
 mod exit;
@@ -56,6 +57,7 @@ fn command(args: Args, composition: &Composition) -> Result<i32, Failure> {
     match args.command {
         Command::Chat(chat) => on_runtime(chat::run(*chat, &common, composition)),
         Command::Models(models) => on_runtime(models::run(models, &common, composition)),
+        Command::Catalogue(catalogue) => catalogue::run(&catalogue.command, &common, composition),
         Command::Doctor(doctor) => on_runtime(doctor::run(&doctor, &common, composition)),
         Command::Auth(auth) => auth::run(&auth.command),
         Command::Serve(rest) => host::exec("serve", &rest.arguments, &common, composition),
@@ -77,7 +79,9 @@ fn on_runtime(work: impl Future<Output = Result<i32, Failure>>) -> Result<i32, F
 
 /// The client that the options ask for.
 fn client(common: &Common, composition: &Composition) -> Result<omni_bridge::Client, Failure> {
-    let mut builder = composition.builder();
+    let mut builder = composition
+        .builder()
+        .catalogue(omni_bridge::catalogue::Catalogue::load()?);
     if let Some(url) = common.bridge_url.clone().filter(|url| !url.is_empty()) {
         let token = std::env::var("OMNI_BRIDGE_TOKEN")
             .ok()

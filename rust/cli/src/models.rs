@@ -3,23 +3,20 @@
 use crate::args::{Common, Models};
 use crate::exit::{DONE, Failure};
 use crate::host::Composition;
-use crate::output::Output;
+use crate::output::{self, Output};
 use omni_bridge::ModelInfo;
+use omni_bridge::catalogue::Catalogue;
 use serde_json::Value;
 
 pub(crate) async fn run(models: Models, common: &Common, composition: &Composition) -> Result<i32, Failure> {
-    let client = crate::client(common, composition)?;
-    let all = tokio::select! {
-        all = client.models() => all?,
+    let found = tokio::select! {
+        found = find(&models, common, composition) => found?,
         _ = tokio::signal::ctrl_c() => return Err(Failure::Interrupted),
     };
-    let mut found: Vec<(ModelInfo, Value)> = match all {
-        Value::Array(all) => all
-            .into_iter()
-            .filter_map(|one| Some((serde_json::from_value(one.clone()).ok()?, one)))
-            .collect(),
-        _ => Vec::new(),
-    };
+    let mut found: Vec<(ModelInfo, Value)> = found
+        .into_iter()
+        .filter_map(|one| Some((serde_json::from_value(one.clone()).ok()?, one)))
+        .collect();
     found.retain(|(model, _)| wanted(&models, model));
     found.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
     let mut output = Output::stdout();
@@ -35,7 +32,50 @@ pub(crate) async fn run(models: Models, common: &Common, composition: &Compositi
     Ok(DONE)
 }
 
+/// Documents of models from whom the options ask: a bridge service, a provider, this machine, or the catalogue.
+async fn find(models: &Models, common: &Common, composition: &Composition) -> Result<Vec<Value>, Failure> {
+    if models.live {
+        let client = crate::client(common, composition)?;
+        let live = client
+            .live_models(models.provider.as_deref().unwrap_or_default())
+            .await?;
+        return Ok(live.iter().map(|model| model.document()).collect());
+    }
+    if !models.local && common.bridge_url.as_ref().is_some_and(|url| !url.is_empty()) {
+        return match crate::client(common, composition)?.models().await? {
+            Value::Array(all) => Ok(all),
+            _ => Ok(Vec::new()),
+        };
+    }
+    let catalogue = Catalogue::load()?;
+    if let Some(name) = &models.provider {
+        if !catalogue.provider_names().contains(name) {
+            return Err(Failure::Call(omni_bridge::catalogue::unknown(&catalogue, name)));
+        }
+    }
+    if models.local {
+        let found = catalogue.discover(|name| std::env::var(name).ok()).await;
+        if found.is_empty() {
+            output::note("no server answers on this machine where one is usually found; is it running?");
+        }
+        for local in &found {
+            output::note(&format!("{} at {}", local.provider.name, local.base_url));
+        }
+        let all = found.iter().flat_map(|local| &local.models);
+        return Ok(all.map(|model| model.document()).collect());
+    }
+    Ok(catalogue
+        .models()
+        .iter()
+        .map(omni_bridge::catalogue::Model::document)
+        .collect())
+}
+
 fn wanted(models: &Models, model: &ModelInfo) -> bool {
+    let cheap = |most: f64| {
+        let within = |price: Option<f64>| price.is_some_and(|dollars| dollars * 1e6 <= most);
+        within(model.input_cost_per_token) && within(model.output_cost_per_token)
+    };
     models
         .search
         .as_ref()
@@ -46,6 +86,8 @@ fn wanted(models: &Models, model: &ModelInfo) -> bool {
             .is_none_or(|name| model.provider.as_ref() == Some(name))
         && (!models.tools || model.supports_tools == Some(true))
         && (!models.vision || model.supports_vision == Some(true))
+        && (!models.reasoning || model.supports_reasoning == Some(true))
+        && models.max_price.is_none_or(cheap)
 }
 
 /// One line a model; what is not known is a dash.

@@ -171,6 +171,11 @@ impl Client {
         self.shared.source.get().await?.model_info(model).await
     }
 
+    /// The native engine, if this client has it.
+    pub(crate) fn native(&self) -> Option<&Arc<Native>> {
+        self.shared.native.as_ref()
+    }
+
     /// The models that are known: a list of objects, each with at least its `id`. Those of the catalogue, which needs no
     /// Python; a client of a bridge service asks that.
     pub async fn models(&self) -> Result<Value> {

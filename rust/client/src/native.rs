@@ -290,7 +290,7 @@ impl Provider {
 }
 
 /// Puts the key where the provider looks for it, unless the caller has set that header.
-fn put_key(headers: &mut HeaderMap, auth: &Auth, key: &FoundKey) -> Result<()> {
+pub(crate) fn put_key(headers: &mut HeaderMap, auth: &Auth, key: &FoundKey) -> Result<()> {
     let secret = key.secret.expose();
     let (name, value) = match auth {
         Auth::None => return Ok(()),

@@ -2,9 +2,9 @@
 
 use super::model::{Ability, Mode, Model};
 use super::price::{Meter, Price, Prices, Tier};
-use super::provider::{Auth, Provider, dialect_of};
+use super::provider::{Auth, Provider};
 use omni_core::near_match;
-use omni_providers::{Dialect, Protocol};
+use omni_providers::{Dialect, Protocol, dialect_of};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use url::Url;

@@ -20,6 +20,7 @@ mod config;
 mod cost;
 mod definition;
 mod lines;
+mod live;
 mod model;
 mod own;
 mod price;
@@ -32,12 +33,13 @@ mod tests;
 pub use config::folder;
 pub use cost::{cost, cost_at};
 pub use definition::Definition;
+pub use live::{Local, unknown};
 pub use model::{Abilities, Ability, Mode, Model};
 pub use omni_providers::{Dialect, Protocol};
 pub use price::{Meter, Price, Prices, Tier};
 pub use provider::{Auth, Provider};
 pub use resolve::{Resolved, Unresolved};
-pub use snapshot::VERSION;
+pub use snapshot::{VERSION, is_newer};
 
 use omni_core::Usage;
 use snapshot::Snapshot;
@@ -157,6 +159,11 @@ impl Catalogue {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The texts of the snapshot in use, models and providers, as `tools/catalogue.py` writes them.
+    pub fn snapshot(&self) -> (&str, &str) {
+        self.shared.snapshot.texts()
     }
 
     /// Every model that is known, by key. Reads the whole snapshot: for lists, not for calls.

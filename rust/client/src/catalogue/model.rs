@@ -1,7 +1,8 @@
 //! What is known of one model.
 
-use super::price::Prices;
+use super::price::{Meter, Prices};
 use omni_core::ModelInfo;
+use serde_json::{Map, Value};
 
 /// What a model answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -200,9 +201,32 @@ impl Model {
         format!("{provider}/{}", self.key)
     }
 
+    /// The document of the contract, with all abilities and prices beside: what `omni models --json` prints.
+    pub fn document(&self) -> Value {
+        let mut document = serde_json::to_value(self.info()).unwrap_or_default();
+        let abilities: Map<String, Value> = Ability::ALL
+            .iter()
+            .filter_map(|(ability, _, name)| Some(((*name).to_owned(), self.abilities.get(*ability)?.into())))
+            .collect();
+        let prices: Map<String, Value> = Meter::ALL
+            .iter()
+            .filter_map(|(meter, _, name)| Some(((*name).to_owned(), self.prices.base(*meter)?.into())))
+            .collect();
+        if let Value::Object(fields) = &mut document {
+            let mode = match self.mode {
+                Mode::Chat => "chat",
+                Mode::Responses => "responses",
+                Mode::Completion => "completion",
+            };
+            fields.insert("mode".to_owned(), mode.into());
+            fields.insert("abilities".to_owned(), abilities.into());
+            fields.insert("prices".to_owned(), prices.into());
+        }
+        document
+    }
+
     /// The document of the contract.
     pub fn info(&self) -> ModelInfo {
-        use super::price::Meter;
         let provider = if self.provider.is_empty() {
             &self.label
         } else {

@@ -1,6 +1,6 @@
 //! Who serves models: where, in which protocol, and how the key travels.
 
-use omni_providers::{Dialect, Protocol};
+use omni_providers::{Dialect, Protocol, dialect_of};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -189,11 +189,6 @@ impl Provider {
         }
         format!("{}{model}", self.model_prefix)
     }
-}
-
-/// The deviations of a provider.
-pub(super) fn dialect_of(_provider: &str) -> Arc<Dialect> {
-    Arc::new(Dialect::default())
 }
 
 /// How a key travels where the definition says nothing: as the protocol's inventor has it.

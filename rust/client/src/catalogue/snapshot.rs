@@ -66,6 +66,10 @@ impl Snapshot {
         self.entries().lines().map(name_of)
     }
 
+    pub(super) fn texts(&self) -> (&str, &str) {
+        (&self.models, &self.providers)
+    }
+
     fn entry(&self, name: &str) -> Option<Entry> {
         let line = bisect(self.entries(), |line| name_of(line).cmp(name))?;
         let (_, entry) = line.split_once("\":")?;
@@ -98,10 +102,15 @@ impl Snapshot {
     /// older than what is compiled in.
     pub(super) fn updated(folder: &std::path::Path) -> Option<Self> {
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
-        let newer = numbers(&read("version.txt")?) > numbers(VERSION);
+        let newer = is_newer(&read("version.txt")?);
         let models = read("models.tsv").filter(|_| newer)?;
         Some(Self::new(Cow::Owned(models), Cow::Owned(read("providers.json")?)))
     }
+}
+
+/// Whether a version of `LiteLLM` is newer than the one that the compiled-in snapshot was read from.
+pub fn is_newer(version: &str) -> bool {
+    numbers(version) > numbers(VERSION)
 }
 
 /// The numbers of a version, to compare two by.

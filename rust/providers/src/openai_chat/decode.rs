@@ -63,6 +63,7 @@ const CHOICE: &[&str] = &[
     "logprobs",
     "text",
     "error",
+    "native_finish_reason",
 ];
 const MESSAGE: &[&str] = &[
     "role",
@@ -203,7 +204,7 @@ impl Decode for Decoder {
         self.end_audio(parts);
         let mut finish = std::mem::take(&mut self.finish);
         let mut extra = Object::new();
-        if let Some(id) = self.audio.get("id") {
+        if let Some(id) = self.audio.get("id").filter(|id| says_something(id)) {
             // So OpenAI takes its own sound back.
             extra.insert("audio".to_owned(), json!({ "id": id }));
         }

@@ -360,6 +360,14 @@ fn a_call_of_nothing_at_all_is_none() {
 }
 
 #[test]
+fn calls_that_are_no_list_are_none() {
+    for none in [json!({"content": "y"}), json!({}), json!("y"), json!(3)] {
+        let reply = deltas(&[json!({"content": "x", "tool_calls": none})]);
+        assert_eq!((reply.content.as_str(), reply.tool_calls.len()), ("x", 0));
+    }
+}
+
+#[test]
 fn custom_tools_give_their_input() {
     let piece =
         |custom: Value| json!({"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": custom}]});

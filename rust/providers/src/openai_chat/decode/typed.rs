@@ -154,7 +154,8 @@ impl<'de> Visitor<'de> for In<'_, 'de> {
             match self.level {
                 Level::Document => self.in_document(key, &mut map)?,
                 Level::Choice => self.in_choice(key, &mut map)?,
-                _ => self.in_message(key, &mut map)?,
+                Level::Message => self.in_message(key, &mut map)?,
+                Level::Choices | Level::Calls => return Err(uncommon()),
             }
         }
         Ok(())
@@ -203,6 +204,7 @@ impl<'de> In<'_, 'de> {
             },
             "finish_reason" => once(map, &mut self.document.finish_reason),
             "logprobs" | "text" | "error" => null(map),
+            "native_finish_reason" => skip(map),
             _ => self.unknown(Place::Choice, key, map),
         }
     }
