@@ -292,7 +292,7 @@ class Native:
         self.out.add("native.growth.instructions.chunk", long / 20_000, "instructions", short / 1_000)
 
     def whole(self) -> None:
-        """The instructions of the whole client in its process, sockets' own side included; not the kernel's."""
+        """The instructions of the whole client in its process, without the kernel's."""
         if shutil.which("valgrind") is None:
             return
         calls, chunks = 500, 20_000
