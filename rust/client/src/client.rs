@@ -2,6 +2,7 @@
 
 use crate::builder::ClientBuilder;
 use crate::call::Call;
+use crate::catalogue::Model;
 use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::native::{Native, Route};
@@ -155,8 +156,20 @@ impl Client {
         self.shared.ledger.spent()
     }
 
-    /// What is known of a model. Unknown fields are `None`.
+    /// What is known of a model, from the [`catalogue`](crate::catalogue), else from the engine. Unknown fields are
+    /// `None`.
     pub async fn model_info(&self, model: &str) -> Result<ModelInfo> {
+        let known = self
+            .shared
+            .native
+            .as_ref()
+            .and_then(|native| native.catalogue.model(model));
+        if let Some(known) = known {
+            return Ok(ModelInfo {
+                id: model.to_owned(),
+                ..known.info()
+            });
+        }
         self.shared.source.get().await?.model_info(model).await
     }
 
@@ -165,8 +178,12 @@ impl Client {
         self.shared.native.as_ref()
     }
 
-    /// The models that are known: a list of objects, each with at least its `id`.
+    /// The models that are known: a list of objects, each with at least its `id`. A client of a bridge service, or of
+    /// an engine of its own, asks that one.
     pub async fn models(&self) -> Result<Value> {
+        if let Some(native) = &self.shared.native {
+            return Ok(native.catalogue.models().iter().map(Model::document).collect());
+        }
         self.shared.source.get().await?.models().await
     }
 
