@@ -119,6 +119,15 @@ def test_bash_block_runs(block: Block, offline: dict[str, str]) -> None:
     run(block, ["bash", "-euo", "pipefail", "-c", block.code.replace(PORT, free_port())], offline)
 
 
+@pytest.mark.parametrize("block", [one for one in of("rust") if "README" not in one.id])
+def test_rust_block_is_an_example_that_runs(block: Block, offline: dict[str, str], release_dir: Path) -> None:
+    """README's own are run by tests/test_readme.py."""
+    examples = [path for path in (ROOT / "examples").rglob("*.rs") if path.read_text() == block.code]
+    assert examples, f"{block} is no file of examples/"
+    env = {**offline, "ACME_API_KEY": "demo"}
+    run(block, [str(release_dir / examples[0].stem), offline["OPENAI_API_BASE"]], env)
+
+
 @pytest.mark.parametrize("block", of("sh"))
 def test_build_commands_exist(block: Block) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -1,14 +1,14 @@
-"""The catalogue that is compiled in, read from the installed LiteLLM: rust/client/data/{models.tsv,providers.json}.
+"""The catalogue that is compiled in, read from the installed LiteLLM into rust/client/data.
 
     python tools/catalogue.py --check          the snapshot is what the installed LiteLLM gives
     python tools/catalogue.py --write          writes it anew
     python tools/catalogue.py --write --to DIR writes it elsewhere
 
-Both files are sorted, one model or one provider a line, so that Rust finds a line by bisection and parses no other.
-How LiteLLM's fields are spelled in `models.tsv` is said in rust/client/data/README.md.
+Both files, models.tsv and providers.json, are sorted, one model or one provider a line, so that Rust finds a
+line by bisection and parses no other. rust/client/data/README.md says how LiteLLM's fields are spelled there.
 
-What LiteLLM knows of a provider that speaks OpenAI's chat completions stands in its code, not in a table: which
-variables it reads and which base URL it falls back to is found by asking its own resolver and listening.
+What LiteLLM knows of a provider that speaks OpenAI's chat completions stands in its code, not in a table:
+which variables it reads and which base URL it falls back to is found by asking its resolver and listening.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ if "__file__" in globals():
 else:  # `omni catalogue` has it on standard input, for the package that is installed
     DATA = Path()
 
-from omni_bridge._endpoints import OWN_HOSTS  # noqa: E402  the path is set just above
+from omni_bridge._endpoints import OWN_HOSTS, family
 
 Json = dict[str, Any]
 
-# The providers that speak one of our protocols and that LiteLLM does not list as compatible with OpenAI, and what its
-# resolver does not tell of those that it lists. `None` takes a listed one out: it needs more than a base and a key.
+# The providers that speak one of our protocols and that LiteLLM does not list as compatible with OpenAI,
+# and what its resolver does not tell of those that it lists. `None` takes a listed one out: it needs more
+# than a base and a key.
 BY_HAND: dict[str, Json | None] = {
     # LiteLLM asks it by a class of its own, on the same wire.
     "mistral": {"protocol": "openai_chat"},
@@ -50,6 +51,11 @@ BY_HAND: dict[str, Json | None] = {
         "base_url": "https://api.openai.com/v1",
         "base_env": ["OPENAI_BASE_URL", "OPENAI_API_BASE"],
         "key_env": ["OPENAI_API_KEY"],
+        # As OpenAI's own client, with which LiteLLM calls: who is billed.
+        "env_headers": {
+            "openai-organization": ["OPENAI_ORGANIZATION", "OPENAI_ORG_ID"],
+            "openai-project": ["OPENAI_PROJECT_ID"],
+        },
     },
     "anthropic": {
         "protocol": "anthropic",
@@ -57,6 +63,8 @@ BY_HAND: dict[str, Json | None] = {
         "base_env": ["ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL"],
         "key_env": ["ANTHROPIC_API_KEY"],
         "auth": "x-api-key",
+        # ANTHROPIC_AUTH_TOKEN, which travels otherwise.
+        "other_credentials": True,
         # They answer text completions.
         "not_models": ["claude-2", "claude-2.*", "claude-instant-1*"],
         # Ids without a provider that are its own although no list has them yet.
@@ -202,7 +210,7 @@ BY_HAND: dict[str, Json | None] = {
 SAME_AS = {"ollama_chat": "ollama", "vertex_ai_beta": "vertex_ai"}
 
 MODES = {"chat": "c", "responses": "r", "completion": "t"}
-"""What a model of this list answers; LiteLLM knows others (images, embeddings), which are not asked by chat."""
+"""What a model of this list answers; LiteLLM knows others (images, embeddings), which no chat asks."""
 
 ABILITIES = {
     "supports_function_calling": "t",
@@ -243,7 +251,11 @@ _PRICE = re.compile(
     r"(?:_above_(\d+)k_tokens)?(?:_(priority|flex|batches|balanced|ultrafast|decisions))?"
 )
 TIERS = {"priority": "p", "flex": "f", "batches": "b", "balanced": "l", "ultrafast": "u", "decisions": "d"}
-SEARCH = {"search_context_size_low": "sl", "search_context_size_medium": "sm", "search_context_size_high": "sh"}
+SEARCH = {
+    "search_context_size_low": "sl",
+    "search_context_size_medium": "sm",
+    "search_context_size_high": "sh",
+}
 CLOCKS = {None: 0, "UTC": 0, "Asia/Shanghai": 8 * 60}
 """Minutes from UTC to the calendar by which a price's days are named: zones that keep no summer time."""
 
@@ -274,11 +286,11 @@ def listening() -> Iterator[Listening]:
     try:
         yield os.environ  # type: ignore[misc]
     finally:
-        os.environ = real
+        os.environ = real  # noqa: B003  the very object comes back: nothing was changed in it
 
 
 def load() -> Any:
-    """LiteLLM, with its price map local and silent. A tool may import it; of the package only `_litellm.py` does."""
+    """LiteLLM, with its price map local, and silent. Of the package only `_litellm.py` may import it."""
     os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_MODE="PRODUCTION", LITELLM_RUST="0")
     import litellm  # noqa: PLC0415, TID251  it takes two seconds, and --help needs none; a tool may import it
 
@@ -324,7 +336,11 @@ def providers(litellm: Any) -> dict[str, Json]:
             table[name] = {"same_as": SAME_AS[name]}
             continue
         by_hand = BY_HAND.get(name, {})
-        if by_hand is None or (name not in compatible and "protocol" not in by_hand) or name in logs_in(litellm):
+        if (
+            by_hand is None
+            or (name not in compatible and "protocol" not in by_hand)
+            or name in logs_in(litellm)
+        ):
             table[name] = {}
             continue
         entry: Json = {"protocol": "openai_chat"}
@@ -340,7 +356,7 @@ def providers(litellm: Any) -> dict[str, Json]:
         if plain:
             entry["headers"] = plain
         entry |= by_hand
-        hosts = OWN_HOSTS.get(name)
+        hosts = OWN_HOSTS.get(family(name))
         if hosts:
             entry["hosts"] = list(hosts)
         table[name] = {key: value for key, value in entry.items() if value not in ("", [], False)}
@@ -379,7 +395,9 @@ def prices(info: Json) -> list[str]:
 
 def rates(info: Json) -> Json:
     """Base prices of a range or of some hours."""
-    return {PRICES[field]: float(info[field]) for field in PRICES if isinstance(info.get(field), (int, float))}
+    return {
+        PRICES[field]: float(info[field]) for field in PRICES if isinstance(info.get(field), (int, float))
+    }
 
 
 def minutes(clock: str) -> int:
@@ -456,9 +474,9 @@ def models(litellm: Any) -> list[str]:
         if mode is None or not isinstance(label, str) or key == "sample_spec":
             continue
         provider = route(litellm, key, label)
-        limits = [info.get("max_input_tokens"), info.get("max_output_tokens")]
-        if limits == [None, None]:
-            limits = [None, info.get("max_tokens")]
+        limits = [
+            info.get(name) or info.get("max_tokens") for name in ("max_input_tokens", "max_output_tokens")
+        ]
         extra = rare(info)
         columns = [
             key,
@@ -510,7 +528,12 @@ def main() -> int:
         if have != text:
             code = 1
             changed = difflib.unified_diff(
-                have.splitlines(), text.splitlines(), "the snapshot", "the installed LiteLLM", n=0, lineterm=""
+                have.splitlines(),
+                text.splitlines(),
+                "the snapshot",
+                "the installed LiteLLM",
+                n=0,
+                lineterm="",
             )
             for line in list(changed)[:20]:
                 print(line[:200])

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _AWS_TOKENS = ("sts.amazonaws.com", "sts.{region}.amazonaws.com", "sts.{region}.amazonaws.com.cn")
 
 OWN_HOSTS: dict[str, tuple[str, ...]] = {
+    "abliteration": ("api.abliteration.ai",),
     "ai21": ("api.ai21.com",),
+    "aihubmix": ("aihubmix.com",),
     "aiml": ("api.aimlapi.com",),
     "aiohttp_openai": ("api.openai.com",),
     "aleph_alpha": ("api.aleph-alpha.com",),
@@ -60,6 +62,7 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "cometapi": ("api.cometapi.com",),
     "compactifai": ("api.compactif.ai",),
     "cortecs": ("api.cortecs.ai",),
+    "crusoe": ("managed-inference-api-proxy.crusoecloud.com",),
     "custom_openai": ("api.openai.com",),
     "darkbloom": ("api.darkbloom.dev",),
     "dashscope": ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com"),
@@ -67,6 +70,7 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "deepinfra": ("api.deepinfra.com",),
     "deepseek": ("api.deepseek.com",),
     "edenai": ("api.edenai.run",),
+    "empiriolabs": ("api.empiriolabs.ai",),
     "empower": ("app.empower.dev",),
     "fal_ai": ("fal.run", "queue.fal.run"),
     "featherless_ai": ("api.featherless.ai",),
@@ -75,6 +79,7 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "galadriel": ("api.galadriel.com",),
     "gemini": ("generativelanguage.googleapis.com",),
     "gigachat": ("gigachat.devices.sberbank.ru", "ngw.devices.sberbank.ru"),
+    "gmi": ("api.gmi-serving.com",),
     "github": ("models.inference.ai.azure.com", "models.github.ai"),
     "github_copilot": (
         "api.githubcopilot.com",
@@ -96,6 +101,7 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "inception": ("api.inceptionlabs.ai",),
     "lambda_ai": ("api.lambda.ai",),
     "libertai": ("api.libertai.io",),
+    "llamagate": ("api.llamagate.dev",),
     "maritalk": ("chat.maritaca.ai",),
     "meta": ("api.meta.ai",),
     "meta_llama": ("api.llama.com",),
@@ -136,6 +142,7 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "sail": ("api.sailresearch.com",),
     "sambanova": ("api.sambanova.ai",),
     "sap": ("api.ai.*.*.*.ml.hana.ondemand.com",),
+    "sarvam": ("api.sarvam.ai",),
     "scaleway": ("api.scaleway.ai",),
     "scx-ai": ("api.scx.ai",),
     "snowflake": ("{SNOWFLAKE_ACCOUNT_ID}.snowflakecomputing.com",),
@@ -147,6 +154,7 @@ OWN_HOSTS: dict[str, tuple[str, ...]] = {
     "text-completion-openai": ("api.openai.com",),
     "together_ai": ("api.together.ai", "api.together.xyz"),
     "v0": ("api.v0.dev",),
+    "veniceai": ("api.venice.ai",),
     "vercel_ai_gateway": ("ai-gateway.vercel.sh",),
     "vertex_ai": (
         "aiplatform.googleapis.com",

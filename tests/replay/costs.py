@@ -1,7 +1,7 @@
 """What calls cost, by the catalogue and by LiteLLM: ``python -m tests.replay.costs``.
 
-The provider's own usage of every recorded answer is read here, plainly, into the contract's usage, and priced by
-`rust/client/examples/costs.rs`; LiteLLM prices what its own code makes of the same document. No network.
+The provider's own usage of every recorded answer is read here, plainly, into the contract's usage, and priced
+by `rust/client/examples/costs.rs`; LiteLLM prices what its own code makes of the same document. No network.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ Json = dict[str, Any]
 
 EXPLAINED = {
     "unpriced": "LiteLLM says $0 of a model that it lists without a price; to us the cost is unknown",
+    "told": "the answer says what it cost, and we take that; LiteLLM looks into its list, or finds none",
     "tools": "LiteLLM leaves out Gemini's toolUsePromptTokenCount, which Google charges as input",
     "details": "LiteLLM charges the prompt tokens that Gemini's details list; promptTokenCount has more",
     "cached sound": "LiteLLM charges sound from Gemini's cache as text from the cache, below its price",
     "advisor": "LiteLLM charges what another model advised at the price of the model that was asked",
 }
-"""Differences that are meant, by kind. Each but the first is shown for each exchange: read as LiteLLM reads it, the
-same usage has LiteLLM's price."""
+"""Differences that are meant, by kind. Each but the first two is proved for each exchange: read as
+LiteLLM reads it, the same usage has LiteLLM's price."""
 
 
 def documents(case: Case) -> list[Any]:
@@ -70,6 +71,16 @@ def count(holder: Any, *path: str) -> int | None:
     return holder if isinstance(holder, int) and not isinstance(holder, bool) else None
 
 
+def told(raw: Json) -> float | None:
+    """What the provider says that the call cost."""
+    cost = raw.get("cost")
+    if isinstance(cost, dict):
+        cost = cost.get("total_cost")
+    if cost is None and "cost_in_usd_ticks" in raw:
+        cost = raw["cost_in_usd_ticks"] / 1e10
+    return cost
+
+
 def added(*counts: int | None) -> int | None:
     known = [one for one in counts if one is not None]
     return sum(known) if known else None
@@ -99,7 +110,10 @@ def contract_usage(endpoint: str, raw: Json) -> Json:
     if endpoint == "messages":
         by_age = raw.get("cache_creation")
         created = (
-            {"5m": count(by_age, "ephemeral_5m_input_tokens"), "1h": count(by_age, "ephemeral_1h_input_tokens")}
+            {
+                "5m": count(by_age, "ephemeral_5m_input_tokens"),
+                "1h": count(by_age, "ephemeral_1h_input_tokens"),
+            }
             if isinstance(by_age, dict)
             else {"5m": count(raw, "cache_creation_input_tokens")}
         )
@@ -138,9 +152,7 @@ def as_litellm(usage: Json) -> tuple[list[str], Json]:
         usage["input_tokens"] = sum(listed) if listed else raw["promptTokenCount"]
         if any(one.get("modality") == "AUDIO" for one in raw.get("cacheTokensDetails") or []):
             kinds.append("cached sound")
-            sound = sum(
-                one["tokenCount"] for one in raw["cacheTokensDetails"] if one["modality"] == "AUDIO"
-            )
+            sound = sum(one["tokenCount"] for one in raw["cacheTokensDetails"] if one["modality"] == "AUDIO")
             raw["promptTokensDetails"] = [
                 {**one, "tokenCount": one["tokenCount"] - sound} if one["modality"] == "AUDIO" else one
                 for one in raw["promptTokensDetails"]
@@ -194,7 +206,7 @@ class LiteLLM:
                 service_tier=tier,
             )
             return None if priced is None else float(priced)
-        except Exception:  # LiteLLM raises bare exceptions where it knows no price
+        except Exception:  # noqa: BLE001  LiteLLM raises bare exceptions where it knows no price
             return None
 
 
@@ -230,7 +242,11 @@ def exchanges(only: str) -> Iterator[tuple[Case, Json, str | None]]:
 def kind_of(mine: float | None, theirs: float | None) -> str:
     if mine is None and theirs is None:
         return "both unknown"
-    if mine is not None and theirs is not None and abs(mine - theirs) <= 1e-9 * max(abs(mine), abs(theirs), 1e-6):
+    if (
+        mine is not None
+        and theirs is not None
+        and abs(mine - theirs) <= 1e-9 * max(abs(mine), abs(theirs), 1e-6)
+    ):
         return "equal"
     if mine is None and theirs == 0:
         return "unpriced"
@@ -238,7 +254,9 @@ def kind_of(mine: float | None, theirs: float | None) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", default="", help="files of the corpus whose path holds this")
     parser.add_argument("--show", type=int, default=30)
     asked = parser.parse_args()
@@ -259,6 +277,8 @@ def main() -> int:
     for at, (mine, other) in enumerate(zip(ours(jobs), theirs, strict=True)):
         kind = kind_of(mine, other)
         kinds, _ = readings[at]
+        if kind == "different" and mine is not None and mine == told(jobs[at]["usage"]["raw"]):
+            kind = "told"
         if kind == "different" and kinds and kind_of(read_alike[at], other) == "equal":
             kind = ", ".join(kinds)
         counted[kind] += 1
@@ -268,7 +288,8 @@ def main() -> int:
             print(found[at][0].name, jobs[at]["model"], f"ours {mine} LiteLLM {other}", raw)
     total = sum(counted.values())
     same = counted["equal"] + counted["both unknown"]
-    print(f"{total} recorded usages, {same} priced alike ({100 * same / max(total, 1):.2f}%): {dict(counted)}")
+    share = 100 * same / max(total, 1)
+    print(f"{total} recorded usages, {same} priced alike ({share:.2f}%): {dict(counted)}")
     for kind, why in EXPLAINED.items():
         if any(kind in name for name in counted):
             print(f"  {kind}: {why}")

@@ -158,6 +158,7 @@ impl Chat {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = MODELS_EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Models {
     /// Only models whose id contains this
     #[arg(value_name = "TEXT")]

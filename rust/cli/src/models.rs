@@ -48,10 +48,10 @@ async fn find(models: &Models, common: &Common, composition: &Composition) -> Re
         };
     }
     let catalogue = Catalogue::load()?;
-    if let Some(name) = &models.provider {
-        if !catalogue.provider_names().contains(name) {
-            return Err(Failure::Call(omni_bridge::catalogue::unknown(&catalogue, name)));
-        }
+    if let Some(name) = &models.provider
+        && !catalogue.provider_names().contains(name)
+    {
+        return Err(Failure::Call(omni_bridge::catalogue::unknown(&catalogue, name)));
     }
     if models.local {
         let found = catalogue.discover(|name| std::env::var(name).ok()).await;

@@ -46,6 +46,7 @@ fn help_is_as_it_was_read_and_found_good() {
     same("chat.txt", &["chat", "--help"]);
     same("models.txt", &["models", "--help"]);
     same("doctor.txt", &["doctor", "--help"]);
+    same("catalogue.txt", &["catalogue", "--help"]);
     same("auth.txt", &["auth", "--help"]);
     same("auth-set.txt", &["auth", "set", "--help"]);
 }

@@ -166,7 +166,10 @@ impl Client {
     /// of the engine behind the bridge.
     pub async fn model_info(&self, model: &str) -> Result<ModelInfo> {
         if let Some(known) = self.catalogue().and_then(|catalogue| catalogue.model(model)) {
-            return Ok(known.info());
+            return Ok(ModelInfo {
+                id: model.to_owned(),
+                ..known.info()
+            });
         }
         self.shared.source.get().await?.model_info(model).await
     }
@@ -180,11 +183,7 @@ impl Client {
     /// Python; a client of a bridge service asks that.
     pub async fn models(&self) -> Result<Value> {
         match self.catalogue() {
-            Some(catalogue) => {
-                let known: Vec<ModelInfo> = catalogue.models().iter().map(Model::info).collect();
-                serde_json::to_value(known)
-                    .map_err(|error| Error::internal(format!("the models cannot be written: {error}")))
-            }
+            Some(catalogue) => Ok(catalogue.models().iter().map(Model::document).collect()),
             None => self.shared.source.get().await?.models().await,
         }
     }

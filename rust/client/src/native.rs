@@ -188,8 +188,8 @@ impl Native {
         let encoded = protocol.encode(request, &target, stream)?;
         let url = omni_providers::join(&base_url, &encoded.path);
         let mut headers = HeaderMap::with_capacity(8);
-        for (name, value) in &provider.headers {
-            headers.insert(header_name(name)?, header_value(name, value)?);
+        for (name, value) in provider.headers_in(|name| self.variable(name)) {
+            headers.insert(header_name(name)?, header_value(name, &value)?);
         }
         for (name, value) in request.headers.iter().flatten() {
             headers.insert(

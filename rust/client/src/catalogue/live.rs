@@ -190,14 +190,10 @@ async fn list(
         let body = exchange.whole(MAX_LENGTH).await?;
         let page: Value = serde_json::from_slice(&body)
             .map_err(|_| failed(provider, Code::Protocol, "the list of models is not JSON"))?;
-        let Some(more) = read_page(&page, &mut names) else {
-            return Err(failed(
-                provider,
-                Code::Protocol,
-                "the answer is no list of models",
-            ));
-        };
-        match more {
+        let page = Page::read(&page)
+            .ok_or_else(|| failed(provider, Code::Protocol, "the answer is no list of models"))?;
+        names.extend(page.names);
+        match page.next {
             Some(more) if !mark.is_empty() => {
                 let more: String = url::form_urlencoded::byte_serialize(more.as_bytes()).collect();
                 next = format!("{first}&{mark}={more}");
@@ -208,35 +204,40 @@ async fn list(
     Ok(names)
 }
 
-/// Adds the names of a page, and gives the mark of the next one; `None` if this is no list.
-fn read_page(page: &Value, names: &mut Vec<String>) -> Option<Option<String>> {
-    let entries = [page.get("data"), page.get("models"), Some(page)]
-        .into_iter()
-        .flatten();
-    let entries = entries.into_iter().find_map(Value::as_array)?;
-    for entry in entries {
-        let name = entry
-            .get("id")
-            .or_else(|| entry.get("name"))
-            .unwrap_or(entry)
-            .as_str();
-        // What only embeds or draws answers no chat.
-        let chats = entry
-            .get("supportedGenerationMethods")
-            .and_then(Value::as_array)
-            .is_none_or(|methods| {
-                methods
-                    .iter()
-                    .any(|method| method.as_str() == Some("generateContent"))
-            });
-        if let Some(name) = name.filter(|_| chats) {
-            names.push(name.strip_prefix("models/").unwrap_or(name).to_owned());
+/// One page of a list.
+struct Page {
+    names: Vec<String>,
+    /// The mark of the next one.
+    next: Option<String>,
+}
+
+impl Page {
+    /// `None` if this is no list.
+    fn read(page: &Value) -> Option<Self> {
+        let entries = [page.get("data"), page.get("models"), Some(page)]
+            .into_iter()
+            .flatten();
+        let entries = entries.into_iter().find_map(Value::as_array)?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry
+                .get("id")
+                .or_else(|| entry.get("name"))
+                .unwrap_or(entry)
+                .as_str();
+            // What only embeds or draws answers no chat.
+            let methods = entry.get("supportedGenerationMethods").and_then(Value::as_array);
+            let chat = |method: &Value| method.as_str() == Some("generateContent");
+            if let Some(name) = name.filter(|_| methods.is_none_or(|methods| methods.iter().any(chat))) {
+                names.push(name.strip_prefix("models/").unwrap_or(name).to_owned());
+            }
         }
+        let token = page.get("nextPageToken").and_then(Value::as_str);
+        let after = page.get("has_more").and_then(Value::as_bool) == Some(true);
+        let last = page.get("last_id").and_then(Value::as_str).filter(|_| after);
+        let next = token.or(last).filter(|mark| !mark.is_empty()).map(str::to_owned);
+        Some(Self { names, next })
     }
-    let token = page.get("nextPageToken").and_then(Value::as_str);
-    let after = page.get("has_more").and_then(Value::as_bool) == Some(true);
-    let last = page.get("last_id").and_then(Value::as_str).filter(|_| after);
-    Some(token.or(last).filter(|mark| !mark.is_empty()).map(str::to_owned))
 }
 
 fn refused(provider: &Provider, status: u16) -> Error {
@@ -265,10 +266,7 @@ mod tests {
 
     #[test]
     fn a_page_of_each_shape_is_read() {
-        let read = |page: Value| {
-            let mut names = Vec::new();
-            read_page(&page, &mut names).map(|more| (names.join(" "), more))
-        };
+        let read = |page: Value| Page::read(&page).map(|page| (page.names.join(" "), page.next));
         let openai = json!({"object": "list", "data": [{"id": "a"}, {"id": "b/c"}, {}]});
         assert_eq!(read(openai), Some(("a b/c".to_owned(), None)));
         let bare = json!([{"id": "a"}]);

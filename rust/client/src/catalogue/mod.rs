@@ -130,7 +130,7 @@ impl Catalogue {
     /// A provider that the native engine can speak to.
     pub fn provider(&self, name: &str) -> Option<Arc<Provider>> {
         let own = read(&self.shared.own).providers.get(name).cloned();
-        own.or_else(|| self.shared.snapshot.provider(name).flatten())
+        own.or_else(|| self.shared.snapshot.provider(name).native())
     }
 
     /// Every provider that the native engine can speak to, by name.
@@ -139,7 +139,7 @@ impl Catalogue {
             .shared
             .snapshot
             .provider_names()
-            .filter_map(|name| Some((name.to_owned(), self.shared.snapshot.provider(name).flatten()?)))
+            .filter_map(|name| Some((name.to_owned(), self.shared.snapshot.provider(name).native()?)))
             .filter(|(name, provider)| *name == provider.name)
             .collect();
         let own = read(&self.shared.own);
@@ -166,11 +166,17 @@ impl Catalogue {
         self.shared.snapshot.texts()
     }
 
-    /// Every model that is known, by key. Reads the whole snapshot: for lists, not for calls.
+    /// Every model that is known, by id. Reads the whole snapshot: for lists, not for calls.
     pub fn models(&self) -> Vec<Model> {
+        let mut all: BTreeMap<String, Model> = BTreeMap::new();
+        for model in self.shared.snapshot.models() {
+            let id = model.id();
+            // Some stand in it with and without their provider's name: the fuller name counts.
+            if model.key == id || !all.contains_key(&id) {
+                all.insert(id, model);
+            }
+        }
         let own = read(&self.shared.own);
-        let known = self.shared.snapshot.models();
-        let mut all: BTreeMap<String, Model> = known.map(|model| (model.key.clone(), model)).collect();
         all.extend(
             own.models
                 .iter()

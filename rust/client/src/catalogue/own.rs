@@ -2,6 +2,7 @@
 
 use super::definition::{self, Definition, Fault, fault};
 use super::provider::Provider;
+use super::snapshot::Called;
 use super::{Catalogue, Own, read, write};
 use omni_core::{Error, Result, near_match};
 use serde_json::{Map, Value};
@@ -123,7 +124,7 @@ impl Catalogue {
         let mut provider = found.provider;
         let name = provider.name.clone();
         let here = trust == Trust::Here && !own.definitions.contains_key(&name);
-        let builtin = self.shared.snapshot.provider(&name).is_some();
+        let builtin = !matches!(self.shared.snapshot.provider(&name), Called::Nobody);
         if builtin && !found.replace {
             let why = "a provider of this name is built in; take another name, or say replace = true";
             return Err(fault(&[], why));
@@ -165,12 +166,12 @@ impl Catalogue {
         let at = host(&provider.base_url)?;
         let owner = snapshot
             .provider_names()
-            .find(|name| match snapshot.provider(name).flatten() {
+            .find(|name| match snapshot.provider(name).native() {
                 Some(known) => known.key_env.iter().any(|key| key == variable),
                 None => variable == own_variable(name),
             })?;
-        let at_home = snapshot.provider(owner).flatten().is_some_and(|known| {
-            known.hosts.iter().any(|own| *own == at) || host(&known.base_url).is_some_and(|own| own == at)
+        let at_home = snapshot.provider(owner).native().is_some_and(|known| {
+            known.hosts.contains(&at) || host(&known.base_url).is_some_and(|own| own == at)
         });
         (!at_home).then(|| owner.to_owned())
     }

@@ -2,6 +2,7 @@
 
 use omni_providers::{Dialect, Protocol, dialect_of};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -60,6 +61,8 @@ pub struct Provider {
     pub hosts: Vec<String>,
     /// Headers for every call.
     pub headers: Vec<(String, String)>,
+    /// Headers that the environment fills: a header, and the variables of which the first that is set counts.
+    pub env_headers: Vec<(String, Vec<String>)>,
     /// What it does differently.
     pub dialect: Arc<Dialect>,
     /// It runs on this machine and needs no key.
@@ -96,6 +99,7 @@ impl Provider {
             auth: default_auth(protocol),
             hosts: Vec::new(),
             headers: Vec::new(),
+            env_headers: Vec::new(),
             local: false,
             custom: false,
             other_credentials: false,
@@ -174,6 +178,21 @@ impl Provider {
         address
     }
 
+    /// The headers of every call: its own, and those that the environment fills.
+    pub fn headers_in(
+        &self,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let own = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_str())));
+        own.chain(self.env_headers.iter().filter_map(move |(name, variables)| {
+            let set = |variable: &String| env(variable).filter(|value| !value.is_empty());
+            Some((name.as_str(), Cow::Owned(variables.iter().find_map(set)?)))
+        }))
+    }
+
     /// Whether `model` is one of those that the native engine asks.
     pub(super) fn takes(&self, model: &str) -> bool {
         let is = |pattern: &String| glob(pattern, model);
@@ -249,6 +268,7 @@ pub(super) struct Entry {
     auth: Option<String>,
     hosts: Vec<String>,
     headers: BTreeMap<String, String>,
+    env_headers: BTreeMap<String, Vec<String>>,
     local: bool,
     other_credentials: bool,
     models: Vec<String>,
@@ -272,6 +292,7 @@ impl Entry {
                 .map_or_else(|| default_auth(protocol), |auth| Auth::parse(&auth)),
             hosts: self.hosts,
             headers: self.headers.into_iter().collect(),
+            env_headers: self.env_headers.into_iter().collect(),
             local: self.local,
             other_credentials: self.other_credentials,
             models: self.models,

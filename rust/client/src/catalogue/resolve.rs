@@ -3,7 +3,7 @@
 use super::Own;
 use super::model::{Mode, Model};
 use super::provider::{Provider, glob};
-use super::snapshot::Snapshot;
+use super::snapshot::{Called, Snapshot};
 use omni_core::{Code, Error, ModelId, near_match};
 use omni_providers::Protocol;
 use std::fmt;
@@ -111,9 +111,9 @@ pub(super) fn resolve(snapshot: &Snapshot, own: &Own, id: &str) -> Result<Resolv
             return at(snapshot, own, provider, name, parsed.model);
         }
         match snapshot.provider(name) {
-            Some(Some(provider)) => return at(snapshot, own, &provider, name, parsed.model),
-            Some(None) => return Err(foreign(name, "it speaks none of our protocols")),
-            None => {}
+            Called::Native(provider) => return at(snapshot, own, &provider, name, parsed.model),
+            Called::Foreign => return Err(foreign(name, "it speaks none of our protocols")),
+            Called::Nobody => {}
         }
     }
     bare(snapshot, own, id, parsed)
@@ -126,7 +126,7 @@ fn bare(snapshot: &Snapshot, own: &Own, id: &str, parsed: ModelId<'_>) -> Result
         .or_else(|| snapshot.model(id));
     if let Some(model) = listed.filter(|model| !model.provider.is_empty()) {
         return match snapshot.provider(&model.provider) {
-            Some(Some(provider)) => at(snapshot, own, &provider, &provider.name, id),
+            Called::Native(provider) => at(snapshot, own, &provider, &provider.name, id),
             _ => Err(foreign(&model.provider, "it speaks none of our protocols")),
         };
     }
@@ -141,7 +141,7 @@ fn bare(snapshot: &Snapshot, own: &Own, id: &str, parsed: ModelId<'_>) -> Result
     }
     // No list has it: a miss may look at every provider.
     let guess = snapshot.provider_names().find_map(|name| {
-        let provider = snapshot.provider(name)??;
+        let provider = snapshot.provider(name).native()?;
         provider
             .bare
             .iter()
@@ -239,7 +239,7 @@ fn of_provider(
         .map(Arc::new)
 }
 
-/// "ft:gpt-4o-2024-08-06" of "ft:gpt-4o-2024-08-06:org::id".
+/// `ft:gpt-4o-2024-08-06` of `ft:gpt-4o-2024-08-06:org::id`.
 fn fine_tuned(model: &str) -> Option<&str> {
     let rest = model.strip_prefix("ft:")?;
     let end = rest.find(':').unwrap_or(rest.len());

@@ -12,8 +12,27 @@ use std::sync::{Arc, RwLock};
 pub(super) struct Snapshot {
     models: Cow<'static, str>,
     providers: Cow<'static, str>,
-    /// A line's entry: `None` for a provider that speaks none of our protocols.
-    read: RwLock<HashMap<String, Option<Arc<Provider>>>>,
+    read: RwLock<HashMap<String, Called>>,
+}
+
+/// Whom a name stands for.
+#[derive(Clone)]
+pub(super) enum Called {
+    /// Nobody whom `LiteLLM` knows.
+    Nobody,
+    /// Somebody who speaks none of our protocols.
+    Foreign,
+    /// Somebody whom we can ask.
+    Native(Arc<Provider>),
+}
+
+impl Called {
+    pub(super) fn native(self) -> Option<Arc<Provider>> {
+        match self {
+            Called::Native(provider) => Some(provider),
+            Called::Nobody | Called::Foreign => None,
+        }
+    }
 }
 
 impl Snapshot {
@@ -45,21 +64,27 @@ impl Snapshot {
         self.models.lines().map(key_of)
     }
 
-    /// The provider called `name`: `None` if there is none, `Some(None)` if it speaks none of our protocols.
-    pub(super) fn provider(&self, name: &str) -> Option<Option<Arc<Provider>>> {
+    /// Who is called `name`.
+    pub(super) fn provider(&self, name: &str) -> Called {
         if let Some(found) = read(&self.read).get(name) {
-            return Some(found.clone());
+            return found.clone();
         }
-        let mut entry = self.entry(name)?;
+        let Some(mut entry) = self.entry(name) else {
+            return Called::Nobody;
+        };
         let mut called = name.to_owned();
         if let Some(same) = entry.same_as.take() {
-            entry = self.entry(&same)?;
+            let Some(other) = self.entry(&same) else {
+                return Called::Nobody;
+            };
+            entry = other;
             called = same;
         }
-        let found = entry.provider(&called).map(Arc::new);
+        let provider = entry.provider(&called).map(Arc::new);
+        let found = provider.map_or(Called::Foreign, Called::Native);
         // As many as there are lines, at most.
         write(&self.read).insert(name.to_owned(), found.clone());
-        Some(found)
+        found
     }
 
     pub(super) fn provider_names(&self) -> impl Iterator<Item = &str> {

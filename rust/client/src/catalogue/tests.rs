@@ -115,7 +115,7 @@ fn every_key_of_the_snapshot_is_found_and_sorted() {
     assert!(names.len() > 100 && names.is_sorted());
     for name in names {
         assert!(
-            snapshot.provider(name).is_some(),
+            !matches!(snapshot.provider(name), super::snapshot::Called::Nobody),
             "the line of {name} cannot be read"
         );
     }
@@ -176,6 +176,17 @@ fn a_base_url_comes_from_the_call_the_environment_or_the_provider() {
             .contains("VERTEXAI_LOCATION")
     );
     assert!(base("vertex_ai", None, &place("evil.host/")).is_err());
+}
+
+#[test]
+fn the_environment_fills_headers() {
+    let openai = Catalogue::builtin().provider("openai").unwrap();
+    let env = |name: &str| (name == "OPENAI_ORG_ID").then(|| "org-1".to_owned());
+    let headers: Vec<(String, String)> = openai
+        .headers_in(env)
+        .map(|(name, value)| (name.to_owned(), value.into_owned()))
+        .collect();
+    assert_eq!(headers, [("openai-organization".to_owned(), "org-1".to_owned())]);
 }
 
 #[test]
