@@ -13,7 +13,7 @@ struct Genai(Client);
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    serve(Genai(Client::default())).await
+    serve(Genai(Client::new()?)).await
 }
 
 fn target(wire: Wire, base: &str) -> Result<ServiceTarget, Failure> {
