@@ -189,7 +189,7 @@ class Native:
     def chunks(self) -> None:
         """One more chunk of a stream: a long answer minus a short one, by time and by CPU.
 
-        As one body (the bytes come in large reads, which some peers take badly), and `framed`: each event in an
+        As one body (the bytes come in large reads, bad for some peers), and `framed`: each event in an
         HTTP chunk of its own.
         """
         for language, sides, floor in self.languages():
