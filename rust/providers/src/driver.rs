@@ -116,6 +116,7 @@ pub fn call(transport: &Transport, outgoing: Outgoing) -> Steps {
             body,
         },
         head: None,
+        request_id: None,
         stage: Stage::Sent,
     };
     Steps::new(conversation, canceller)
@@ -159,6 +160,7 @@ struct Conversation {
     exchange: Exchange,
     asked: Asked,
     head: Option<Head>,
+    request_id: Option<String>,
     stage: Stage,
 }
 
@@ -169,7 +171,8 @@ impl Conversation {
                 Stage::Sent => {
                     let head = ready!(self.exchange.poll_head(context))?;
                     self.stage = if head.is_success() {
-                        let (asked, id) = (&self.asked, error::request_id(&head));
+                        self.request_id = error::request_id(&head);
+                        let (asked, id) = (&self.asked, self.request_id.clone());
                         Stage::Reading(Box::new(Answer::new(
                             asked.protocol,
                             &asked.context,
@@ -250,7 +253,7 @@ impl Conversation {
         let last = match ended {
             Ok(mut finish) => {
                 if finish.request_id.is_none() {
-                    finish.request_id = self.head.as_ref().and_then(error::request_id);
+                    finish.request_id = self.request_id.take();
                 }
                 Step::Finish(Box::new(finish))
             }

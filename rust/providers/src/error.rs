@@ -116,10 +116,14 @@ pub(crate) fn request_id(head: &Head) -> Option<String> {
         "x-debug-trace-id",
         "cf-ray",
     ];
-    NAMES
-        .iter()
-        .find_map(|name| head.header(name).filter(|value| !value.is_empty()))
-        .map(|value| value.chars().take(200).collect())
+    // One walk over what came, for answers have few headers and each look-up hashes a name.
+    let found = head.headers.iter().filter_map(|(name, value)| {
+        let rank = NAMES.iter().position(|known| *known == name.as_str())?;
+        let value = value.to_str().ok().filter(|value| !value.is_empty())?;
+        Some((rank, value))
+    });
+    let (_, value) = found.min_by_key(|(rank, _)| *rank)?;
+    Some(value.chars().take(200).collect())
 }
 
 fn now() -> f64 {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Shorter values are found in too many places to mean anything.
 const MIN_LENGTH: usize = 6;
@@ -127,11 +128,22 @@ fn addresses(text: &str) -> impl Iterator<Item = &str> {
 ///
 /// Nothing tells a process that its environment changed, so each question reads all variables and compares them with
 /// the last state: a few microseconds (`examples/endpoints.rs --measure`). Where a key goes to a provider's own host, or
-/// to one that the configuration names, the question is not asked.
+/// to one that the configuration names, the question is not asked; and what was read within the last tenth of a second
+/// may answer where a newer state could only refuse more.
 pub struct Environments {
     fixed: bool,
-    last: Mutex<Arc<Environment>>,
+    last: Mutex<Last>,
 }
+
+/// The last state, and when it was found to be the state.
+#[derive(Default)]
+struct Last {
+    environment: Arc<Environment>,
+    read: Option<Instant>,
+}
+
+/// How old a state may be that answers for the present one.
+const RECENT: Duration = Duration::from_millis(100);
 
 impl Environments {
     /// The environment of this process.
@@ -146,21 +158,35 @@ impl Environments {
     pub fn fixed<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         Self {
             fixed: true,
-            last: Mutex::new(Arc::new(Environment::new(variables))),
+            last: Mutex::new(Last {
+                environment: Arc::new(Environment::new(variables)),
+                read: None,
+            }),
         }
     }
 
     /// The state as it is now.
     pub fn current(&self) -> Arc<Environment> {
         if self.fixed {
-            return Arc::clone(&self.last());
+            return Arc::clone(&self.last().environment);
         }
         let raw: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         let mut last = self.last();
-        if last.raw != raw {
-            *last = Arc::new(Environment::new(raw));
+        if last.environment.raw != raw {
+            last.environment = Arc::new(Environment::new(raw));
         }
-        Arc::clone(&last)
+        last.read = Some(Instant::now());
+        Arc::clone(&last.environment)
+    }
+
+    /// The state as it is now or was a tenth of a second ago.
+    pub(super) fn recent(&self) -> Arc<Environment> {
+        let last = self.last();
+        if self.fixed || last.read.is_some_and(|read| read.elapsed() < RECENT) {
+            return Arc::clone(&last.environment);
+        }
+        drop(last);
+        self.current()
     }
 
     /// The value of one variable. Asks for this one only.
@@ -169,7 +195,7 @@ impl Environments {
             return std::env::var_os(name);
         }
         let last = self.last();
-        let found = last.raw.iter().find(|(known, _)| known == name);
+        let found = last.environment.raw.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.clone())
     }
 
@@ -179,7 +205,7 @@ impl Environments {
         Some(value.into_string().map(Secret::from).map_err(|_| NotText))
     }
 
-    fn last(&self) -> std::sync::MutexGuard<'_, Arc<Environment>> {
+    fn last(&self) -> std::sync::MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -138,10 +138,35 @@ impl<'a> Guard<'a> {
         headers: impl IntoIterator<Item = (&'h str, &'h str)>,
         body: &[u8],
     ) -> Verdict {
-        if self.trusted(url) {
+        let Some(place) = endpoints::parse(url) else {
+            return self.judge(url, headers, body, self.environment());
+        };
+        if self.hosts.known(&place) {
             return Verdict::Go;
         }
-        match self.examine(url, headers, body) {
+        // What the environment was a moment ago may let a request go; only what it is now may refuse one.
+        let recent = self.environments.recent();
+        let headers: Vec<(&str, &str)> = headers.into_iter().collect();
+        let named =
+            |environment: &Environment| endpoints::named_by_environment(&place, &self.hosts, environment);
+        if named(&recent) || self.judge(url, headers.iter().copied(), body, &recent) == Verdict::Go {
+            return Verdict::Go;
+        }
+        let now = self.environment();
+        if named(now) {
+            return Verdict::Go;
+        }
+        self.judge(url, headers, body, now)
+    }
+
+    fn judge<'h>(
+        &self,
+        url: &str,
+        headers: impl IntoIterator<Item = (&'h str, &'h str)>,
+        body: &[u8],
+        environment: &Environment,
+    ) -> Verdict {
+        match self.examine(url, headers, body, environment) {
             Ok(drop) if drop.is_empty() => Verdict::Go,
             Ok(drop) => Verdict::Without(drop),
             Err(what) => Verdict::Refused(self.refusal(&Source::Environment(String::new()), url, &what)),
@@ -154,8 +179,9 @@ impl<'a> Guard<'a> {
         url: &str,
         headers: impl IntoIterator<Item = (&'h str, &'h str)>,
         body: &[u8],
+        environment: &Environment,
     ) -> Result<Vec<String>, String> {
-        let withheld: Vec<&str> = self.withheld().collect();
+        let withheld: Vec<&str> = self.withheld(environment).collect();
         let holds = |text: &str| withheld.iter().any(|secret| text.contains(secret));
         let mut drop = Vec::new();
         for (name, value) in headers {
@@ -174,7 +200,7 @@ impl<'a> Guard<'a> {
             if SENSITIVE.contains(&name.as_str()) {
                 return Err(format!("the header {name}"));
             }
-            let others = &self.environment().others;
+            let others = &environment.others;
             if others.iter().any(|known| value.contains(known.as_str())) {
                 drop.push(name);
             }
@@ -203,8 +229,8 @@ impl<'a> Guard<'a> {
     }
 
     /// The environment's secrets but for those that the caller gave for this call as well.
-    fn withheld(&self) -> impl Iterator<Item = &str> {
-        let secrets = self.environment().secrets.iter();
+    fn withheld<'e>(&self, environment: &'e Environment) -> impl Iterator<Item = &'e str> {
+        let secrets = environment.secrets.iter();
         secrets
             .map(|(value, _)| value.as_str())
             .filter(|secret| !self.given.iter().any(|given| given.contains(secret)))
