@@ -26,7 +26,7 @@ STAMP_BUILD := $(VENV)/.stamp-build
 
 say = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
 
-.PHONY: help build demo test test-rust test-python lint check fix lock replay bench bench-micro soak wheel clean
+.PHONY: help build demo test test-rust test-python lint check fix lock replay bench bench-micro soak fuzz fuzz-quick wheel clean
 
 help: ## list the targets (this text)
 	@printf 'omni_bridge: make TARGET\n\n'
@@ -71,6 +71,16 @@ test-python: build ## the Python tests alone (ARGS= goes to pytest)
 	$(call say,Python tests)
 	@$(BIN)/python -m pytest $(ARGS)
 
+# How long each target of `make fuzz` runs; two run at a time.
+SECONDS = 600
+
+fuzz: ## arbitrary bytes for each decoder, the SSE reader, the encoders (SECONDS=600 each)
+	@PYTHON="$(PYTHON)" bash tools/fuzz.sh $(SECONDS)
+
+fuzz-quick: ## the same for ten seconds each, as CI does, with clippy over the targets
+	@PYTHON="$(PYTHON)" bash tools/fuzz.sh lint
+	@PYTHON="$(PYTHON)" bash tools/fuzz.sh 10
+
 lint: build ## formatters, linters, types, licences, spelling, forbidden content
 	@PYTHON=$(BIN)/python bash tools/lint.sh
 
@@ -91,14 +101,17 @@ lock: ## resolve requirements/*.txt anew, with hashes (asks PyPI; needs uv)
 replay: build ## send the recorded exchanges of ../shared/wire through the engine; one table
 	@$(BIN)/python -m tests.replay
 
-bench: build ## compare the doors with LiteLLM and with HTTP; table, benches/results, picture
+bench: build ## the doors beside LiteLLM and HTTP, the native engine beside floors and peers; benches/results
 	$(call say,the benchmark programs)
 	@cargo build --release --locked --quiet -p omni-bench
+	@bash benches/peers/build.sh
 	@$(BIN)/python benches/doors/run.py $(ARGS)
+	@$(BIN)/python benches/doors/native.py $(ARGS)
 
 bench-micro: build ## pytest-benchmark and criterion: one function at a time
 	@$(BIN)/python -m pytest benches/python --benchmark-enable --benchmark-only $(ARGS)
 	@cargo bench --locked -p omni-core
+	@cargo bench --locked -p omni-providers
 
 soak: build ## 100,000 streams and 1,000 exits; writes benches/results/soak.json
 	@$(BIN)/python -m tests.soak --full --out benches/results/soak.json

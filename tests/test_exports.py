@@ -10,7 +10,7 @@ import pytest
 from omni_bridge import _native, errors
 
 DOORS = ["Stream", "SyncStream", "achat", "chat", "configure", "models", "shutdown", "stream", "stream_sync"]
-DOORS += ["warm_up"]
+DOORS += ["register_provider", "warm_up"]
 CLASSES = ["Attempt", "CacheCreation", "ChatReply", "Custom", "Event", "Function", "Message", "Part"]
 CLASSES += ["ToolCall", "Usage"]
 CLASSES += ["StartEvent", "TextStartEvent", "TextDeltaEvent", "TextEndEvent", "RefusalDeltaEvent"]

@@ -36,6 +36,7 @@ run 'ruff' "$bin/ruff" check --quiet "${python_dirs[@]}"
 run 'ruff format' "$bin/ruff" format --quiet --check "${python_dirs[@]}"
 run 'pyright' "$bin/pyright" --warnings
 run 'rustfmt' cargo fmt --all --check
+run 'rustfmt (fuzz)' cargo fmt --check --manifest-path fuzz/Cargo.toml
 run 'clippy' cargo clippy --quiet --release --locked --workspace --all-targets -- --deny warnings
 run 'cargo-deny' cargo_deny
 run 'typos' "$bin/typos"

@@ -30,14 +30,14 @@ def doors() -> list[Record]:
     return read(RESULTS / "doors.json")
 
 
-def bars() -> str:
+def native() -> list[Record]:
+    return read(RESULTS / "native.json")
+
+
+def with_bars(records: list[Record]) -> str:
     """The rows that have a bar, in the bars' order."""
-    by_name = {record.name: record for record in doors()}
+    by_name = {record.name: record for record in records}
     return markdown(by_name[bar.name] for bar in BARS if bar.name in by_name)
-
-
-def everything() -> str:
-    return markdown(doors())
 
 
 def soak() -> str:
@@ -83,8 +83,10 @@ def program(language: str, path: str) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "bars": bars,
-    "bench": everything,
+    "bars": lambda: with_bars(doors()),
+    "bench": lambda: markdown(doors()),
+    "native-bars": lambda: with_bars(native()),
+    "native": lambda: markdown(native()),
     "soak": soak,
     "replay": replay,
     "replay-all": replay_all,

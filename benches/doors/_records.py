@@ -51,6 +51,29 @@ BARS = [
     Bar("start.import_omni_bridge_over_bare", at_most=25.0, absolute=True),
     Bar("cancel.rust.socket_closed.p99", at_most=50.0, absolute=True),
     Bar("cancel.python.socket_closed.p99", at_most=50.0, absolute=True),
+    # The rows that concern the native engine (native.py).
+    Bar("native.rust.ours.call.1.p50", at_most=1.15),
+    Bar("native.rust.ours.call.1.cpu", at_most=1.15),
+    Bar("native.rust.ours.call.50.rate", at_least=0.9),
+    Bar("native.rust.ours.call.50.cpu", at_most=1.15),
+    *[
+        Bar(f"native.rust.ours.chunk.{shape}.{what}", at_most=1.0, absolute=True)
+        for shape in ("openai", "anthropic", "openai.framed")
+        for what in ("wall", "cpu")
+    ],
+    Bar("native.python.ours.call.1.p50", at_most=0.7),
+    Bar("native.python.ours.call.50.rate", at_least=1.1),
+    Bar("native.python.ours_uvloop.call.50.rate", at_least=2.0),
+    *[
+        Bar(f"native.python.{side}.chunk.openai.wall", at_most=2.0, absolute=True)
+        for side in ("ours", "ours_uvloop")
+    ],
+    Bar("native.growth.rust.chunk.cpu", at_most=1.2),
+    Bar("native.growth.python.chunk.cpu", at_most=1.2),
+    Bar("native.growth.instructions.chunk", at_most=1.2),
+    Bar("native.memory.streams_100.resident", at_most=20.0, absolute=True),
+    Bar("native.start.first_token.rust", at_most=50.0, absolute=True),
+    Bar("native.start.first_token.python_over_asyncio", at_most=50.0, absolute=True),
 ]
 BAR_OF = {bar.name: bar for bar in BARS}
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from . import testing as testing
     from . import types as types
     from ._aio import Stream, achat, stream
-    from ._api import SyncStream, chat, configure, models, shutdown, stream_sync, warm_up
+    from ._api import SyncStream, chat, configure, models, register_provider, shutdown, stream_sync, warm_up
     from ._native import (
         CONTRACT,
         Attempt,
@@ -143,6 +143,7 @@ __all__ = [
     "configure",
     "errors",
     "models",
+    "register_provider",
     "shutdown",
     "stream",
     "stream_sync",
@@ -161,6 +162,7 @@ _ELSEWHERE = {
     "chat": "_api",
     "configure": "_api",
     "models": "_api",
+    "register_provider": "_api",
     "shutdown": "_api",
     "stream": "_aio",
     "stream_sync": "_api",

@@ -17,6 +17,7 @@ from ._native import (
     warm_up_call,
 )
 from ._native import configure as configure_native
+from ._native import register_provider as register_native
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -153,12 +154,43 @@ class SyncStream:
 
 
 def models() -> list[dict[str, Any]]:
-    """The models that are known, each with at least its ``id``. The first call loads LiteLLM (seconds).
+    """The models that are known, each with at least its ``id``: those of the catalogue, or of the bridge service.
 
     Raises:
-        EngineUnavailableError: LiteLLM cannot be loaded; the message says why.
+        ConnectionError: The bridge service does not answer.
     """
     return _wait(models_call())
+
+
+def register_provider(
+    name: str,
+    protocol: str,
+    base_url: str,
+    *,
+    key_env: str | Sequence[str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    persist: bool = False,
+    **fields: Any,
+) -> None:
+    """Adds a provider that the native engine can ask; a model of it is then ``name/model``.
+
+    Args:
+        name: How model ids begin.
+        protocol: "openai_chat", "openai_responses", "anthropic" or "gemini".
+        base_url: Where it is, for example ``https://llm.acme.example/v1``.
+        key_env: The environment variable that holds its key, or several; none for a server without keys.
+        headers: Headers for every call.
+        persist: Whether it is written into the user's ``omni.toml`` too.
+        **fields: Any other field of a provider in ``omni.toml``: ``auth``, ``dialect``, ``models``, ``replace`` ...
+
+    Raises:
+        InvalidRequestError: A field that cannot be, with its name and what was probably meant.
+
+    >>> register_provider("acme", "openai_chat", "https://llm.acme.example/v1", key_env="ACME_API_KEY")
+    """
+    given = {"key_env": key_env, "headers": headers, "persist": persist or None, **fields}
+    definition = {key: value for key, value in given.items() if value is not None}
+    register_native({"name": name, "protocol": protocol, "base_url": base_url, **definition})
 
 
 def warm_up() -> None:

@@ -163,15 +163,15 @@ class ChatDecoder(Decoder):
             created = as_int(doc.get("created"))
             if created and created > 0:
                 self.finish["created"] = created
-        if isinstance(doc.get("service_tier"), str):
+        if isinstance(doc.get("service_tier"), str) and doc["service_tier"]:
             self.finish["service_tier"] = doc["service_tier"]
         usage = doc.get("usage") or as_dict(doc.get("x_groq")).get("usage")
         if usage and usage != self._usage_seen:
             self._usage_seen = usage
             self.parts.usage(read_usage(usage))
-        if len(doc) > 5:
+        if not _TOP.issuperset(doc):
             for key, value in doc.items():
-                if key not in _TOP and value is not None and value != []:
+                if key not in _TOP and value is not None and value not in ("", [], {}):
                     self._data[key] = value
 
     def _choice(self, choice: dict[str, Any], message: dict[str, Any]) -> None:
@@ -196,9 +196,9 @@ class ChatDecoder(Decoder):
                     self._logprobs.setdefault(key, []).extend(value)
                 elif value is not None:
                     self._logprobs[key] = value
-        if len(choice) > 3:
+        if not _CHOICE.issuperset(choice):
             for key, value in choice.items():
-                if key not in _CHOICE and value is not None and value != {}:
+                if key not in _CHOICE and value is not None and value not in ("", [], {}):
                     self._data[key] = value
 
     def _text(self, text: str) -> None:
@@ -390,6 +390,8 @@ def read_usage(usage: Any) -> dict[str, Any]:
     if cached is None:
         cached = as_int(usage.get("prompt_cache_hit_tokens"))
     if cached is None:
+        cached = as_int(usage.get("cached_tokens"))
+    if cached is None:
         cached = as_int(usage.get("num_cached_tokens"))
     out: dict[str, Any] = {"raw": usage}
     if prompt is not None:
@@ -406,6 +408,31 @@ def read_usage(usage: Any) -> dict[str, Any]:
     cost = usage.get("cost")
     cost = as_dict(cost).get("total_cost") if is_object(cost) else cost
     cost = as_cost(cost)
+    ticks = as_cost(usage.get("cost_in_usd_ticks"))
+    if cost is None and ticks is not None:
+        cost = ticks / 1e10  # xAI
     if cost is not None:
         out["cost_usd"] = cost
+    written = _cache_creation(usage, incoming)
+    if written:
+        out["cache_creation_input_tokens"] = written
+    tools = as_dict(usage.get("server_tool_use")) or as_int(usage.get("num_search_queries"))
+    if tools is not None:
+        out["server_tool_calls"] = tools
+    return out
+
+
+def _cache_creation(usage: dict[str, Any], incoming: dict[str, Any]) -> dict[str, int]:
+    """Who does not say for how long tokens are cached means Anthropic's five minutes."""
+    apart = as_dict(incoming.get("cache_creation"))
+    out = {
+        name: number
+        for name in ("5m", "1h")
+        if (number := as_int(apart.get(f"ephemeral_{name}_input_tokens"))) is not None
+    }
+    key = "cache_creation_input_tokens"
+    for given in (incoming.get("cache_write_tokens"), incoming.get(key), usage.get(key)):
+        number = as_int(given)
+        if not out and number is not None:
+            out["5m"] = number
     return out

@@ -16,6 +16,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "omni_init": (ctypes.c_void_p, [ctypes.c_char_p]),
     "omni_shutdown": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_int64]),
     "omni_chat": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "omni_register_provider": (ctypes.c_int32, [ctypes.c_void_p, ctypes.c_char_p]),
     "omni_models": (ctypes.c_int32, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "omni_check": (ctypes.c_int32, [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]),
     "omni_stream_open": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]),

@@ -31,6 +31,8 @@ def normalise(body: Json, case: Case) -> Json:
     else:
         out["tools"] = [{"type": "function", **tool} for tool in out["tools"]]  # the default
     out["messages"] = [_message(message) for message in out["messages"]]
+    if "REDACTED" in case.interaction.request_body:
+        _number_calls(out["messages"])
     return out
 
 
@@ -58,3 +60,16 @@ def _part(part: Json) -> Json:
     if isinstance(out.get("image_url"), str):  # Mistral takes both
         out["image_url"] = {"url": out["image_url"]}
     return out
+
+
+def _number_calls(messages: list[Json]) -> None:
+    """Ids of calls by their order: the recorder put its own in their place, of a form that is refused."""
+    numbers: dict[str, int] = {}
+    for message in messages:
+        if "tool_calls" in message:
+            message["tool_calls"] = [
+                {**call, "id": numbers.setdefault(call["id"], len(numbers))} for call in message["tool_calls"]
+            ]
+        if "tool_call_id" in message:
+            given = message["tool_call_id"]
+            message["tool_call_id"] = numbers.setdefault(given, len(numbers))

@@ -152,7 +152,34 @@ pub unsafe extern "C" fn omni_chat(
     })
 }
 
-/// The models that are known, as a JSON list of objects with at least "id". Needs the engine.
+/// Adds a provider that the native engine can ask, for the calls of this client that begin from now on.
+/// `definition_json` has the fields of a provider in omni.toml, and its name, e.g.
+/// {"name": "acme", "protocol": "openai_chat", "base_url": "https://llm.acme.example/v1",
+///  "key_env": "ACME_API_KEY"}; a model is then asked for as "acme/MODEL". With "persist": true it is also
+/// written into the user's omni.toml.
+///
+/// Gives OMNI_CODE_OK; else OMNI_CODE_INVALID_REQUEST with the field in omni_last_error, or
+/// OMNI_CODE_UNSUPPORTED for a client of a bridge service: register the provider there.
+///
+/// Frees: nothing; `definition_json` stays the caller's. Threads: any. Callbacks: works inside one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omni_register_provider(
+    client: *mut OmniClient,
+    definition_json: *const c_char,
+) -> OmniCode {
+    door!(omni_register_provider, OmniCode::of, {
+        let open = CLIENTS.get(client)?;
+        // SAFETY: the text is the caller's, who keeps it as it is until we return.
+        let definition = unsafe { text::read(definition_json, "definition_json") }?;
+        let definition = std::str::from_utf8(definition)
+            .map_err(|_| Error::invalid("definition_json: this is not UTF-8"))?;
+        open.client.register_provider(definition)?;
+        Ok(OmniCode::Ok)
+    })
+}
+
+/// The models that are known, as a JSON list of objects with at least "id": those of the catalogue,
+/// or of the bridge service.
 ///
 /// Gives OMNI_CODE_OK and the list in *models_json; else the code, with the error in omni_last_error, and
 /// NULL in *models_json.

@@ -1,6 +1,7 @@
 //! What `omni_init` takes, and the client that it describes.
 
 use crate::scripted::{Line, Scripted};
+use omni_bridge_rs::catalogue::Catalogue;
 use omni_bridge_rs::{
     Bridge, Budget, Client, Error, Limit, Object, Result, Retry, RetryPolicy, Timeout, Timeouts,
 };
@@ -98,7 +99,7 @@ pub(crate) fn client(config: &[u8]) -> Result<Client> {
         }
         (way, None, _) => way.unwrap_or(Way::Embedded),
     };
-    let mut builder = Client::builder();
+    let mut builder = Client::builder().catalogue(Catalogue::load()?);
     builder = match (way, url) {
         (Way::Scripted, _) => builder.engine(Scripted::new(lines(script.unwrap_or_default())?)),
         (Way::Http, Some(url)) => builder.bridge(Bridge::Url { url, token }),

@@ -157,6 +157,10 @@ fn main() {
         .build()
         .unwrap();
     runtime.block_on(async {
+        // For a profiler: only calls.
+        if std::env::args().any(|word| word == "calls") {
+            return calls("plain", &Client::builder().engine(Deltas(1)).build().unwrap()).await;
+        }
         let plain = Client::builder().engine(Deltas(EVENTS)).build().unwrap();
         events("plain", &plain).await;
         let short = Client::builder().engine(Deltas(1)).build().unwrap();

@@ -183,7 +183,7 @@ impl ClientBuilder {
     }
 
     /// How dollars are known where a provider does not say: from provider, model (without the provider), usage and
-    /// service tier. `None` for a price that is not known.
+    /// service tier. `None` for a price that is not known. Default: the catalogue's prices.
     pub fn pricing(
         mut self,
         pricing: impl Fn(&str, &str, &Usage, Option<&str>) -> Option<f64> + Send + Sync + 'static,

@@ -2,7 +2,7 @@
 
 use crate::builder::ClientBuilder;
 use crate::call::Call;
-use crate::catalogue::Model;
+use crate::catalogue::{Catalogue, Model};
 use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::native::{Native, Route};
@@ -59,7 +59,12 @@ impl Shared {
         if self.gates.is_empty() {
             return None;
         }
-        self.gates.get(provider(model)).map(Arc::clone)
+        if let Some(gate) = self.gates.get(provider(model)) {
+            return Some(Arc::clone(gate));
+        }
+        // An alias, or a model that goes without its provider's name.
+        let resolved = self.native.as_ref()?.catalogue.resolve(model).ok()?;
+        self.gates.get(&*resolved.provider.name).map(Arc::clone)
     }
 
     /// Whether the retry budget of the provider of `model` has another retry; takes it.
@@ -131,8 +136,9 @@ impl Client {
     ///
     /// # Errors
     /// Every [`Code`](omni_core::Code) can come; `error.retryable` says whether the same call may succeed later.
-    pub async fn chat(&self, request: Request) -> Result<Reply> {
-        self.chat_events(request).reply().await
+    pub fn chat(&self, request: Request) -> impl Future<Output = Result<Reply>> + Send + use<> {
+        // Not an `async fn`: its future would carry the request, a kilobyte to be moved at every step.
+        self.chat_events(request).reply()
     }
 
     /// One call, streamed. Dropping the stream cancels the call; so does its
@@ -156,15 +162,11 @@ impl Client {
         self.shared.ledger.spent()
     }
 
-    /// What is known of a model, from the [`catalogue`](crate::catalogue), else from the engine. Unknown fields are
-    /// `None`.
+    /// What is known of a model. Unknown fields are `None`. From the catalogue; a model that it does not have is asked
+    /// of the engine behind the bridge.
     pub async fn model_info(&self, model: &str) -> Result<ModelInfo> {
-        let known = self
-            .shared
-            .native
-            .as_ref()
-            .and_then(|native| native.catalogue.model(model));
-        if let Some(known) = known {
+        if let Some(known) = self.catalogue().and_then(|catalogue| catalogue.model(model)) {
+            // Under the id that was asked for, as the engine behind the bridge answers.
             return Ok(ModelInfo {
                 id: model.to_owned(),
                 ..known.info()
@@ -178,13 +180,45 @@ impl Client {
         self.shared.native.as_ref()
     }
 
-    /// The models that are known: a list of objects, each with at least its `id`. A client of a bridge service, or of
-    /// an engine of its own, asks that one.
+    /// The models that are known: a list of objects, each with at least its `id`. Those of the catalogue, which needs no
+    /// Python; a client of a bridge service asks that.
     pub async fn models(&self) -> Result<Value> {
-        if let Some(native) = &self.shared.native {
-            return Ok(native.catalogue.models().iter().map(Model::document).collect());
+        match self.catalogue() {
+            Some(catalogue) => {
+                let known: Vec<ModelInfo> = catalogue.models().iter().map(Model::info).collect();
+                serde_json::to_value(known)
+                    .map_err(|error| Error::internal(format!("the models cannot be written: {error}")))
+            }
+            None => self.shared.source.get().await?.models().await,
         }
-        self.shared.source.get().await?.models().await
+    }
+
+    /// What is known of providers and models; `None` where all calls go to a bridge service or to an engine that was
+    /// given. Clones of the catalogue share what is registered.
+    pub fn catalogue(&self) -> Option<&Catalogue> {
+        self.shared.native.as_ref().map(|native| &native.catalogue)
+    }
+
+    /// Adds a provider, from the JSON of its definition: the fields of `omni.toml`, and its `name`. Calls that begin from
+    /// now on know it.
+    ///
+    /// # Errors
+    /// `invalid_request` naming the field; `unsupported` where all calls go to a bridge service: register it there.
+    ///
+    /// ```
+    /// # fn main() -> omni_bridge::Result<()> {
+    /// let client = omni_bridge::Client::builder().build()?;
+    /// client.register_provider(
+    ///     r#"{"name": "acme", "protocol": "openai_chat", "base_url": "https://llm.acme.example/v1", "key_env": "ACME_API_KEY"}"#,
+    /// )?; // from here on: acme/any-model
+    /// # Ok(()) }
+    /// ```
+    pub fn register_provider(&self, definition: &str) -> Result<()> {
+        let Some(catalogue) = self.catalogue() else {
+            let message = "register_provider: calls of this client go elsewhere; register the provider there";
+            return Err(Error::new(Code::Unsupported, message));
+        };
+        catalogue.register_provider_json(definition)
     }
 
     /// The input tokens that `request` will take, as near as is known without calling the provider.

@@ -215,6 +215,11 @@ impl SseReader {
         match name {
             b"data" if self.first_data.is_none() => self.first_data = Some(value_at..end),
             b"data" => self.more_data.push(value_at..end),
+            // The same as none: the lines that it stands among may be forgotten, and then it had a place in none.
+            b"event" if value_at == end => {
+                self.event = 0..0;
+                self.forget_if_empty();
+            }
             b"event" => self.event = value_at..end,
             // A comment, `id`, `retry`, or what the standard says to ignore.
             _ => self.forget_if_empty(),

@@ -10,9 +10,11 @@ use std::collections::VecDeque;
 /// Bytes of an answer that is not streamed.
 const MAX_BODY: usize = 256 * 1024 * 1024;
 
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 enum Kind {
-    /// Nothing but blanks came.
-    Unknown,
+    /// Nothing but blanks or the beginning of a byte order mark came; what is still to be looked at of it.
+    Unknown(Vec<u8>),
     Sse(SseReader),
     Json(Vec<u8>),
 }
@@ -42,7 +44,7 @@ impl Answer {
     pub fn new(protocol: Protocol, context: &Context, model: &str, request_id: Option<String>) -> Self {
         Self {
             decoder: protocol.decoder(context),
-            kind: Kind::Unknown,
+            kind: Kind::Unknown(Vec::new()),
             parts: Parts::default(),
             start: Some(Start {
                 provider: context.provider.clone(),
@@ -57,22 +59,31 @@ impl Answer {
     ///
     /// # Errors
     /// What is wrong with the answer. Events that came before it are still to be taken.
-    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
-        if matches!(self.kind, Kind::Unknown) {
-            // Some servers drip blanks while they work.
-            bytes = bytes
-                .strip_prefix(b"\xef\xbb\xbf")
-                .unwrap_or(bytes)
-                .trim_ascii_start();
-            match bytes.first() {
-                None => return Ok(()),
-                Some(b'{' | b'[') => self.kind = Kind::Json(Vec::new()),
-                Some(b'<') => return Err(not_json(bytes)),
-                Some(_) => self.kind = Kind::Sse(SseReader::new()),
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let first;
+        let mut bytes = bytes;
+        if let Kind::Unknown(held) = &mut self.kind {
+            held.extend_from_slice(bytes);
+            if BOM.starts_with(held) {
+                return Ok(());
             }
+            // Some servers drip blanks while they work.
+            let text = held.strip_prefix(BOM).unwrap_or(held).trim_ascii_start();
+            let kind = match text.first() {
+                None => {
+                    " ".as_bytes().clone_into(held); // no mark can follow it, and no drip fills the memory
+                    return Ok(());
+                }
+                Some(b'{' | b'[') => Kind::Json(Vec::new()),
+                Some(b'<') => return Err(not_json(text)),
+                Some(_) => Kind::Sse(SseReader::new()),
+            };
+            first = text.to_vec();
+            bytes = &first;
+            self.kind = kind;
         }
         match &mut self.kind {
-            Kind::Unknown => Ok(()),
+            Kind::Unknown(_) => Ok(()),
             Kind::Json(body) => {
                 if body.len() + bytes.len() > MAX_BODY {
                     return Err(Fault::protocol("the provider's answer is longer than 256 MiB"));
@@ -81,6 +92,9 @@ impl Answer {
                 Ok(())
             }
             Kind::Sse(reader) => {
+                if self.decoder.last_seen() {
+                    return Ok(());
+                }
                 reader.push(bytes);
                 while let Some(frame) = reader.next_frame()? {
                     if !frame.data.trim_ascii().is_empty() {
@@ -89,6 +103,10 @@ impl Answer {
                         // what names the answer, which the first event may not do.
                         settle(&mut self.start, &*self.decoder, &self.parts, &mut self.ready);
                         read?;
+                        // What follows the last event is nobody's, in these bytes or in the next ones.
+                        if self.decoder.last_seen() {
+                            break;
+                        }
                     }
                 }
                 Ok(())
@@ -130,11 +148,12 @@ impl Answer {
     }
 
     fn read_rest(&mut self) -> Result<(), Fault> {
-        match std::mem::replace(&mut self.kind, Kind::Unknown) {
-            Kind::Unknown => Err(Fault::protocol("the provider's answer is empty")),
+        match std::mem::replace(&mut self.kind, Kind::Unknown(Vec::new())) {
+            Kind::Unknown(_) => Err(Fault::protocol("the provider's answer is empty")),
             Kind::Json(body) => self.decoder.body(&body, &mut self.parts),
+            Kind::Sse(_) if self.decoder.last_seen() => Ok(()),
             Kind::Sse(mut reader) => {
-                if reader.is_torn() && !self.decoder.last_seen() {
+                if reader.is_torn() {
                     return Err(Fault::protocol(
                         "the provider's stream was cut in the middle of an event",
                     ));
@@ -186,3 +205,6 @@ impl std::fmt::Debug for Answer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

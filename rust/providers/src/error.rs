@@ -59,7 +59,9 @@ pub(crate) fn of_fault(case: &Case<'_>, fault: Fault) -> Error {
                 Some(head) => format!("{message} (HTTP {})", head.status),
                 None => message,
             };
-            build(case, Code::Protocol, &message)
+            let mut error = build(case, Code::Protocol, &message);
+            error.status = case.head.map(|head| head.status);
+            error
         }
         Fault::Said(body) => {
             let (code, said) = classify(None, &body);
@@ -305,6 +307,7 @@ const CONTEXT: &[&str] = &[
     "context_window",
     "context-window",
     "maximum context",
+    "available context size",
     "prompt is too long",
     "too many tokens",
     "input is too long",

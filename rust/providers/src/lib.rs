@@ -6,7 +6,9 @@
 mod answer;
 mod anthropic;
 mod dialect;
+#[cfg(feature = "driver")]
 mod driver;
+#[cfg(feature = "driver")]
 mod error;
 mod fault;
 mod gemini;
@@ -20,6 +22,7 @@ mod value;
 
 pub use answer::Answer;
 pub use dialect::Dialect;
+#[cfg(feature = "driver")]
 pub use driver::{Outgoing, call, join};
 pub use fault::Fault;
 pub use known::dialect_of;

@@ -34,7 +34,7 @@ fn configure(document: &Bound<'_, PyAny>) -> PyResult<()> {
     guarded(|| {
         runtime::check_fork()?;
         let config: Config = frozen::parse("configuration", document)?;
-        let mut builder = Client::builder();
+        let mut builder = Client::builder().catalogue(runtime::catalogue()?);
         if let Some(timeout) = config.timeout {
             builder = builder.timeout(match timeout {
                 Timeout::Total(total) => Timeouts {
@@ -82,6 +82,18 @@ fn configure(document: &Bound<'_, PyAny>) -> PyResult<()> {
         }
         runtime::set_client(builder.build().map_err(|error| raise(&error))?);
         Ok(())
+    })
+}
+
+/// Adds a provider that the native engine can ask.
+#[pyfunction]
+fn register_provider(definition: &Bound<'_, PyAny>) -> PyResult<()> {
+    guarded(|| {
+        runtime::check_fork()?;
+        let definition: Value = frozen::parse("provider", definition)?;
+        runtime::catalogue()?
+            .register_provider_json(&definition.to_string())
+            .map_err(|error| raise(&error))
     })
 }
 
@@ -164,6 +176,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("CONTRACT", CONTRACT)?;
     module.add_function(wrap_pyfunction!(configure, module)?)?;
+    module.add_function(wrap_pyfunction!(register_provider, module)?)?;
     module.add_function(wrap_pyfunction!(models_call, module)?)?;
     module.add_function(wrap_pyfunction!(warm_up_call, module)?)?;
     module.add_function(wrap_pyfunction!(op_call, module)?)?;

@@ -2,6 +2,7 @@
 
 use crate::error::raise;
 use omni_bridge::Client;
+use omni_bridge::catalogue::Catalogue;
 use omni_core::{Code, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -15,6 +16,19 @@ static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 static FORKED: AtomicBool = AtomicBool::new(false);
 /// `None` until the first call or `configure`.
 static CLIENT: RwLock<Option<Client>> = RwLock::new(None);
+
+/// What is known of providers and models: one for the process, so that a provider that was registered stays known
+/// whatever is configured later.
+static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
+
+/// The catalogue, with what `omni.toml` adds; read at first use.
+pub(crate) fn catalogue() -> PyResult<Catalogue> {
+    if let Some(catalogue) = CATALOGUE.get() {
+        return Ok(catalogue.clone());
+    }
+    let loaded = Catalogue::load().map_err(|error| raise(&error))?;
+    Ok(CATALOGUE.get_or_init(|| loaded).clone())
+}
 
 /// Whether nothing that threads share may be touched any more.
 pub(crate) fn forked() -> bool {
@@ -79,7 +93,10 @@ pub(crate) fn client() -> PyResult<Client> {
     if let Some(client) = &*CLIENT.read().unwrap_or_else(PoisonError::into_inner) {
         return Ok(client.clone());
     }
-    let fresh = Client::builder().build().map_err(|error| raise(&error))?;
+    let fresh = Client::builder()
+        .catalogue(catalogue()?)
+        .build()
+        .map_err(|error| raise(&error))?;
     Ok(CLIENT
         .write()
         .unwrap_or_else(PoisonError::into_inner)

@@ -5,24 +5,19 @@
 //! `bench-rust bridge URL`: the same crate over a bridge service; `bench-rust echo URL`: POST of a JSON document,
 //! the hop's baseline; `bench-rust once BASE TEXT`: one call from a cold start.
 
-use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use omni_bench::side::{Failure, KEY, Many, QUESTION, Took, check, many, micros, say};
 use omni_bridge::{Bridge, Client, EngineChoice, Event, Message, Request};
 use omni_bridge_py::embedded::{Embedded, EmbeddedConfig};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
 const MODEL: &str = "openai/gpt-4o";
-const QUESTION: &str = "What flies, and what do fruit flies like? Answer in one sentence.";
-const KEY: &str = "test-key";
 
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
@@ -45,14 +40,6 @@ enum Command {
     },
 }
 
-#[derive(Clone, Deserialize)]
-struct Many {
-    base: String,
-    expect: String,
-    n: usize,
-    at_once: usize,
-}
-
 /// What this process is asked to be.
 #[derive(Clone)]
 enum Side {
@@ -64,14 +51,6 @@ enum Side {
         client: reqwest::Client,
         url: String,
     },
-}
-
-/// One call's times, in microseconds.
-#[derive(Default)]
-struct Took {
-    us: f64,
-    first_us: Option<f64>,
-    texts: usize,
 }
 
 #[tokio::main]
@@ -128,28 +107,6 @@ async fn serve(side: Side) -> Result<(), Failure> {
     Ok(())
 }
 
-fn say(answer: &Value) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{answer}")?;
-    Ok(out.flush()?)
-}
-
-fn check(text: &str, expect: &str) -> Result<(), Failure> {
-    if text == expect {
-        return Ok(());
-    }
-    Err(format!(
-        "wrong answer: {text:.80?} ({}), not {expect:.80?} ({})",
-        text.len(),
-        expect.len()
-    )
-    .into())
-}
-
-fn micros(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e6
-}
-
 fn request(base: &str) -> Request {
     Request {
         api_base: Some(base.to_owned()),
@@ -166,40 +123,6 @@ fn client(side: &Side) -> Result<&Client, Failure> {
     }
 }
 
-/// `n` rounds of `one` by `at_once` tasks: each begins its next one when its last has ended.
-async fn many<F>(
-    n: usize,
-    at_once: usize,
-    one: impl Fn() -> F + Clone + Send + 'static,
-) -> Result<Value, Failure>
-where
-    F: Future<Output = Result<Took, Failure>> + Send,
-{
-    let next = Arc::new(AtomicUsize::new(0));
-    let begin = Instant::now();
-    let workers = (0..at_once).map(|_| {
-        let (next, one) = (next.clone(), one.clone());
-        tokio::spawn(async move {
-            let mut took = Vec::new();
-            while next.fetch_add(1, Ordering::Relaxed) < n {
-                took.push(one().await?);
-            }
-            Ok::<_, Failure>(took)
-        })
-    });
-    let mut all = Vec::with_capacity(n);
-    for done in join_all(workers).await {
-        all.extend(done??);
-    }
-    let wall = micros(begin);
-    Ok(json!({
-        "us": all.iter().map(|t| t.us).collect::<Vec<_>>(),
-        "first_us": all.iter().filter_map(|t| t.first_us).collect::<Vec<_>>(),
-        "texts": all.iter().map(|t| t.texts).sum::<usize>(),
-        "wall_us": wall,
-    }))
-}
-
 async fn calls(
     side: &Side,
     Many {
@@ -207,6 +130,7 @@ async fn calls(
         expect,
         n,
         at_once,
+        ..
     }: Many,
     stream: bool,
 ) -> Result<Value, Failure> {

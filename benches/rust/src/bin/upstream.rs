@@ -5,11 +5,19 @@
 //! The path chooses the answer: `/s/{chunks}/{pace in µs}/v1/chat/completions`. `GET /streams` gives what it saw of
 //! the streams so far (`{"user", "opened_ns", "closed_ns", "chunks"}`, times since 1970) and forgets it;
 //! `GET /expected/{chunks}` gives the text of an answer, so that a side can check what it got.
+//!
+//! `/n/{chunks}/v1/chat/completions` and `…/messages` (Anthropic's wire) answer from bytes that were made once, so that
+//! not the upstream is measured: a stream as a body of known length, in reads as large as the client makes them;
+//! `/c/{chunks}/v1/…` the same with each event in an HTTP chunk of its own, as most providers send it.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use memchr::memmem;
+use omni_bench::side::Failure;
+use omni_bench::wire::{Wire, openai_head, openai_tail, openai_text, text};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,18 +31,9 @@ struct Seen {
 }
 
 type Log = Arc<Mutex<Vec<Seen>>>;
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// By path, and whether a stream was asked for: whole HTTP answers.
+type Made = Arc<Mutex<HashMap<(String, bool), Arc<Vec<u8>>>>>;
 
-const WORDS: [&str; 8] = [
-    "time ",
-    "flies ",
-    "like ",
-    "an ",
-    "arrow, ",
-    "fruit ",
-    "like ",
-    "bananas; ",
-];
 /// Bytes gathered before a write when nothing is paced: about what one TCP segment train carries.
 const FLUSH: usize = 8 * 1024;
 
@@ -45,12 +44,12 @@ async fn main() -> Result<(), Failure> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", json!({"port": listener.local_addr()?.port()}))?;
     out.flush()?;
-    let log = Log::default();
+    let (log, made) = (Log::default(), Made::default());
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
         // A client that breaks off is the client's choice, and in the cancel benchmark the point.
-        tokio::spawn(serve(socket, log.clone()));
+        tokio::spawn(serve(socket, log.clone(), made.clone()));
     }
 }
 
@@ -60,15 +59,14 @@ fn now_ns() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
 }
 
-fn expected(chunks: usize) -> String {
-    (0..chunks).map(|n| WORDS[n % WORDS.len()]).collect()
-}
-
 /// One request after another on one connection, until it closes or breaks.
-async fn serve(mut socket: TcpStream, log: Log) -> Result<(), Failure> {
+async fn serve(mut socket: TcpStream, log: Log, made: Made) -> Result<(), Failure> {
     let mut buffer = Vec::with_capacity(16 * 1024);
     while let Some(request) = read_request(&mut socket, &mut buffer).await? {
-        answer(&mut socket, &request, &log).await?;
+        match ready_made(&request, &made)? {
+            Some(bytes) => socket.write_all(&bytes).await?,
+            None => answer(&mut socket, &request, &log).await?,
+        }
     }
     Ok(())
 }
@@ -114,6 +112,53 @@ fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Failure> {
     Ok(Some((request, start + length)))
 }
 
+/// The answer to a path whose answers are made once; `None` for the others.
+fn ready_made(request: &Request, made: &Made) -> Result<Option<Arc<Vec<u8>>>, Failure> {
+    let path = request.path.as_str();
+    if !path.starts_with("/n/") && !path.starts_with("/c/") {
+        return Ok(None);
+    }
+    // Whoever writes the document, with or without a blank.
+    let asks = |text: &str| memmem::find(&request.body, text.as_bytes()).is_some();
+    let key = (
+        path.to_owned(),
+        asks("\"stream\":true") || asks("\"stream\": true"),
+    );
+    let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(bytes) = made.get(&key) {
+        return Ok(Some(bytes.clone()));
+    }
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let (how, chunks, wire) = match parts.as_slice() {
+        [how, chunks, "v1", "chat", "completions"] => (*how, chunks.parse()?, Wire::Openai),
+        [how, chunks, "v1", "messages"] => (*how, chunks.parse()?, Wire::Anthropic),
+        _ => return Ok(None),
+    };
+    let bytes = Arc::new(http_answer(wire, chunks, key.1, how == "c")?);
+    made.insert(key, bytes.clone());
+    Ok(Some(bytes))
+}
+
+fn http_answer(wire: Wire, chunks: usize, stream: bool, chunked: bool) -> Result<Vec<u8>, Failure> {
+    let mut out = b"HTTP/1.1 200 OK\r\ncontent-type: ".to_vec();
+    if stream && chunked {
+        out.extend_from_slice(b"text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n");
+        for event in wire.events(chunks) {
+            chunk(&mut out, event.as_bytes())?;
+        }
+        out.extend_from_slice(b"0\r\n\r\n");
+        return Ok(out);
+    }
+    let (kind, body) = if stream {
+        ("text/event-stream; charset=utf-8", wire.stream(chunks))
+    } else {
+        ("application/json", wire.body(chunks))
+    };
+    write!(out, "{kind}\r\ncontent-length: {}\r\n\r\n", body.len())?;
+    out.extend_from_slice(&body);
+    Ok(out)
+}
+
 async fn answer(socket: &mut TcpStream, request: &Request, log: &Log) -> Result<(), Failure> {
     let parts: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
     match (request.method.as_str(), parts.as_slice()) {
@@ -123,7 +168,7 @@ async fn answer(socket: &mut TcpStream, request: &Request, log: &Log) -> Result<
             if body["stream"] == true {
                 stream(socket, &body, chunks, pace, log).await
             } else {
-                whole(socket, &completion(chunks)).await
+                whole(socket, &Wire::Openai.body(chunks)).await
             }
         }
         ("GET", ["streams"]) => {
@@ -132,9 +177,9 @@ async fn answer(socket: &mut TcpStream, request: &Request, log: &Log) -> Result<
                 .iter()
                 .map(|s| json!({"user": s.user, "opened_ns": s.opened_ns, "closed_ns": s.closed_ns, "chunks": s.chunks}))
                 .collect();
-            whole(socket, &Value::from(seen)).await
+            whole(socket, &serde_json::to_vec(&seen)?).await
         }
-        ("GET", ["expected", chunks]) => whole(socket, &Value::from(expected(chunks.parse()?))).await,
+        ("GET", ["expected", chunks]) => whole(socket, &serde_json::to_vec(&text(chunks.parse()?))?).await,
         _ => {
             let text = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
             Ok(socket.write_all(text.as_bytes()).await?)
@@ -142,29 +187,13 @@ async fn answer(socket: &mut TcpStream, request: &Request, log: &Log) -> Result<
     }
 }
 
-fn completion(chunks: usize) -> Value {
-    json!({
-        "id": "chatcmpl-bench", "object": "chat.completion", "created": 1_700_000_000, "model": "gpt-4o-2024-08-06",
-        "choices": [{
-            "index": 0, "finish_reason": "stop", "logprobs": null,
-            "message": {"role": "assistant", "content": expected(chunks), "refusal": null},
-        }],
-        "usage": usage(chunks), "service_tier": "default", "system_fingerprint": "fp_bench",
-    })
-}
-
-fn usage(chunks: usize) -> Value {
-    json!({"prompt_tokens": 12, "completion_tokens": chunks, "total_tokens": 12 + chunks})
-}
-
-async fn whole(socket: &mut TcpStream, body: &Value) -> Result<(), Failure> {
-    let body = serde_json::to_vec(body)?;
+async fn whole(socket: &mut TcpStream, body: &[u8]) -> Result<(), Failure> {
     let mut bytes = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     )
     .into_bytes();
-    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(body);
     Ok(socket.write_all(&bytes).await?)
 }
 
@@ -201,19 +230,10 @@ async fn write_stream(
     out.extend_from_slice(
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n",
     );
-    frame(
-        &mut out,
-        &delta(
-            &json!({"role": "assistant", "content": "", "refusal": null}),
-            &Value::Null,
-        ),
-    )?;
+    chunk(&mut out, openai_head().as_bytes())?;
     let mut tick = (!pace.is_zero()).then(|| tokio::time::interval(pace));
     for n in 0..chunks {
-        frame(
-            &mut out,
-            &delta(&json!({"content": WORDS[n % WORDS.len()]}), &Value::Null),
-        )?;
+        chunk(&mut out, openai_text(n).as_bytes())?;
         if let Some(tick) = &mut tick {
             socket.write_all(&out).await?;
             out.clear();
@@ -225,14 +245,10 @@ async fn write_stream(
             *written = n + 1;
         }
     }
-    frame(&mut out, &delta(&json!({}), &"stop".into()))?;
-    if body["stream_options"]["include_usage"] == true {
-        let mut last = delta(&json!({}), &Value::Null);
-        last["choices"] = json!([]);
-        last["usage"] = usage(chunks);
-        frame(&mut out, &last)?;
+    let usage = body["stream_options"]["include_usage"] == true;
+    for event in openai_tail(chunks, usage) {
+        chunk(&mut out, event.as_bytes())?;
     }
-    chunk(&mut out, b"data: [DONE]\n\n")?;
     out.extend_from_slice(b"0\r\n\r\n");
     socket.write_all(&out).await?;
     *written = chunks;
@@ -250,18 +266,6 @@ async fn wait_or_close(socket: &mut TcpStream, tick: &mut tokio::time::Interval)
             Err(error) => Err(error.into()),
         },
     }
-}
-
-fn delta(delta: &Value, finish: &Value) -> Value {
-    json!({
-        "id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_700_000_000,
-        "model": "gpt-4o-2024-08-06", "service_tier": "default", "system_fingerprint": "fp_bench",
-        "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}],
-    })
-}
-
-fn frame(out: &mut Vec<u8>, event: &Value) -> Result<(), Failure> {
-    chunk(out, format!("data: {event}\n\n").as_bytes())
 }
 
 fn chunk(out: &mut Vec<u8>, data: &[u8]) -> Result<(), Failure> {

@@ -69,9 +69,12 @@ impl Call {
     }
 
     fn cost(&self, usage: &Usage, tier: Option<&str>) -> Option<f64> {
-        let pricing = self.client.pricing.as_ref()?;
-        let id = ModelId::parse(&self.request.model);
         let tier = tier.or(self.request.service_tier.as_deref());
+        let Some(pricing) = self.client.pricing.as_ref() else {
+            let native = self.client.native.as_ref()?;
+            return native.catalogue.cost(&self.request.model, usage, tier);
+        };
+        let id = ModelId::parse(&self.request.model);
         pricing(id.provider.unwrap_or_default(), id.model, usage, tier)
     }
 }

@@ -59,6 +59,14 @@ fn cut_in_two_anywhere_so_also_inside_a_character_a_line_end_and_the_byte_order_
 }
 
 #[test]
+fn a_name_that_is_taken_back_leaves_no_place_behind() {
+    let text = "event: a name that is longer than what follows\nevent:\n: a comment\ndata: x\n\n";
+    assert_eq!(read(&[text.as_bytes()]), pairs(&[("", "x")]));
+    let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+    assert_eq!(read(&bytes), pairs(&[("", "x")]));
+}
+
+#[test]
 fn every_line_end_reads_the_same() {
     for end in ["\n", "\r", "\r\n"] {
         let text = "event: e\ndata: 1\ndata: 2\n\ndata: 3\n\n".replace('\n', end);

@@ -72,6 +72,9 @@ fn ability(target: &Target) -> Ability {
 
 /// `request` on the wire.
 pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result<Encoded> {
+    if let Some(why) = declines(request, target) {
+        return Err(Error::new(Code::Unsupported, why).for_model(&request.model));
+    }
     let ability = ability(target);
     let conversation = conversation(request, target, ability)?;
     let format = format(request, ability).map_err(|error| error.for_model(&request.model))?;

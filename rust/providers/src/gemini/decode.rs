@@ -122,7 +122,7 @@ impl Decoder {
         for key in CANDIDATE_DATA {
             if let Some(value) = candidate.get_mut(*key)
                 && says_something(value)
-                && *value != Value::from(0)
+                && value.as_f64() != Some(0.0)
             {
                 self.data.insert((*key).to_owned(), value.take());
             }

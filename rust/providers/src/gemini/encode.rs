@@ -108,7 +108,10 @@ fn path(model: &str, stream: bool) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte) {
             path.push(char::from(byte));
         } else {
-            path.push_str(&format!("%{byte:02X}"));
+            path.push('%');
+            path.extend(
+                [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])),
+            );
         }
     }
     path.push_str(if stream {

@@ -3,6 +3,7 @@
 
 mod calls;
 mod message;
+mod remembered;
 mod typed;
 mod usage;
 
@@ -13,9 +14,11 @@ use crate::value::{count, object, objects, parse, says_something, text};
 use calls::{Calls, Piece};
 use message::say;
 use omni_core::{Finish, FinishReason, Object};
+use remembered::Remembered;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use typed::{Document, Place, Word};
+use usage::Raw;
 
 /// The contract's words for what providers say of why a model stopped, in any case.
 const FINISH: &[(&str, FinishReason)] = &[
@@ -60,6 +63,7 @@ const CHOICE: &[&str] = &[
     "logprobs",
     "text",
     "error",
+    "native_finish_reason",
 ];
 const MESSAGE: &[&str] = &[
     "role",
@@ -77,9 +81,6 @@ const MESSAGE: &[&str] = &[
     "token_id",
 ];
 
-/// Unknown values that are remembered as text, so that those that come with every chunk cost a comparison.
-const REMEMBERED: usize = 16;
-
 /// Decodes one answer, streamed or whole.
 pub(crate) struct Decoder {
     provider: String,
@@ -93,7 +94,7 @@ pub(crate) struct Decoder {
     logprobs: Object,
     audio: Object,
     data: Object,
-    remembered: Vec<(Place, String, String)>,
+    remembered: Remembered,
     usage: Option<Value>,
     last_seen: bool,
     /// Whether common documents are read the quick way; only tests turn it off.
@@ -113,7 +114,7 @@ impl Decoder {
             logprobs: Object::new(),
             audio: Object::new(),
             data: Object::new(),
-            remembered: Vec::new(),
+            remembered: Remembered::default(),
             usage: None,
             last_seen: false,
             quick: true,
@@ -125,10 +126,10 @@ impl Decode for Decoder {
     fn frame(&mut self, event: &str, data: &str, parts: &mut Parts) -> Result<(), Fault> {
         if self.quick
             && event != "error"
-            && let Some(document) = Document::read(data)
+            && let Some(mut document) = Document::read(data, &self.remembered)
             && (document.choices || document.usage.is_some())
         {
-            return self.common(document, false, parts);
+            return self.common(&mut document, false, parts);
         }
         if data.trim() == "[DONE]" {
             self.last_seen = true;
@@ -161,10 +162,10 @@ impl Decode for Decoder {
         self.last_seen = true;
         if self.quick
             && let Ok(text) = std::str::from_utf8(body)
-            && let Some(document) = Document::read(text)
+            && let Some(mut document) = Document::read(text, &self.remembered)
             && document.choices
         {
-            return self.common(document, true, parts);
+            return self.common(&mut document, true, parts);
         }
         let document = match parse(body)? {
             Value::Object(document) => document,
@@ -203,7 +204,7 @@ impl Decode for Decoder {
         self.end_audio(parts);
         let mut finish = std::mem::take(&mut self.finish);
         let mut extra = Object::new();
-        if let Some(id) = self.audio.get("id") {
+        if let Some(id) = self.audio.get("id").filter(|id| says_something(id)) {
             // So OpenAI takes its own sound back.
             extra.insert("audio".to_owned(), json!({ "id": id }));
         }
@@ -243,44 +244,39 @@ impl Decode for Decoder {
 
 impl Decoder {
     /// A common document.
-    fn common(&mut self, document: Document<'_>, whole: bool, parts: &mut Parts) -> Result<(), Fault> {
-        self.identify(
-            word(document.id.as_ref()),
-            word(document.model.as_ref()),
-            document.created.and_then(|created| count(Some(&json!(created)))),
-        );
+    fn common(&mut self, document: &mut Document<'_>, whole: bool, parts: &mut Parts) -> Result<(), Fault> {
+        if !self.is_identified() {
+            let created = document.created.and_then(|created| count(Some(&json!(created))));
+            self.identify(word(document.id.as_ref()), word(document.model.as_ref()), created);
+        }
         self.service_tier(word(document.service_tier.as_ref()));
-        if let Some(usage) = document.usage {
+        if let Some(Raw(usage)) = document.usage.take() {
             self.consumed(usage, !whole, parts);
         }
-        for (place, key, value) in document.others.iter() {
-            self.unknown_text(place, key, value)?;
+        for (place, key, value) in document.others.drain(..) {
+            self.unknown_text(place, &key, value, !whole)?;
         }
-        let Some(choice) = document.choice else {
-            return Ok(());
-        };
-        let message = choice.message;
-        let mut reasoning = into_text(message.reasoning_content);
+        let mut reasoning = take(&mut document.reasoning_content);
         if reasoning.is_empty() {
-            reasoning = into_text(message.reasoning);
+            reasoning = take(&mut document.reasoning);
         }
         self.reasoning(reasoning, parts);
-        say(into_text(message.content), parts);
-        parts.refusal(into_text(message.refusal));
-        if let Some(first) = message.call {
+        say(take(&mut document.content), parts);
+        parts.refusal(take(&mut document.refusal));
+        if let Some(first) = document.call.take() {
             self.calls.next_document();
-            for call in std::iter::once(first).chain(message.more_calls) {
+            for mut call in std::iter::once(first).chain(document.more_calls.drain(..)) {
                 let piece = Piece {
                     index: call.index,
-                    id: into_text(call.id),
-                    name: into_text(call.name),
-                    arguments: into_text(call.arguments),
+                    id: take(&mut call.id),
+                    name: take(&mut call.name),
+                    arguments: take(&mut call.arguments),
                     ..Piece::default()
                 };
                 self.call(piece, whole, parts);
             }
         }
-        if let Some(Word(reason)) = choice.finish_reason {
+        if let Some(Word(reason)) = document.finish_reason.take() {
             self.finish_reason(reason.into_owned());
         }
         Ok(())
@@ -300,9 +296,13 @@ impl Decoder {
         self.unknowns(Place::Document, document, DOCUMENT);
     }
 
+    fn is_identified(&self) -> bool {
+        self.meta.id.is_some() || self.meta.model.is_some()
+    }
+
     /// Takes the ids of the first document that has any.
     fn identify(&mut self, id: &str, model: &str, created: Option<u64>) {
-        if self.meta.id.is_some() || self.meta.model.is_some() {
+        if self.is_identified() {
             return;
         }
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -340,41 +340,30 @@ impl Decoder {
     }
 
     /// An unknown value as it stands in the text.
-    fn unknown_text(&mut self, place: Place, key: &str, value: &str) -> Result<(), Fault> {
+    fn unknown_text(&mut self, place: Place, key: &str, value: &str, streamed: bool) -> Result<(), Fault> {
         if matches!(value, "\"\"" | "[]" | "{}") {
             return Ok(());
         }
-        let room = self.remembered.len() < REMEMBERED;
-        let before = self
-            .remembered
-            .iter_mut()
-            .find(|(at, name, _)| *at == place && name == key);
-        match before {
-            Some((_, _, same)) if same == value => return Ok(()),
-            Some((_, _, other)) => value.clone_into(other),
-            None if room => {
-                self.remembered.push((place, key.to_owned(), value.to_owned()));
-            }
-            None => {}
+        if streamed {
+            self.remembered.set(place, key, value);
         }
         let value = parse(value.as_bytes())?;
-        self.unknown(place, key, &value);
+        self.unknown(place, key, value);
         Ok(())
     }
 
     fn unknowns(&mut self, place: Place, from: &Object, known: &[&str]) {
         for (key, value) in from {
             if !known.contains(&key.as_str()) {
-                self.remembered
-                    .retain(|(at, name, _)| !(*at == place && name == key));
-                self.unknown(place, key, value);
+                self.remembered.forget(place, key);
+                self.unknown(place, key, value.clone());
             }
         }
     }
 
     /// Keeps what only this provider has; of what changes, the last.
-    fn unknown(&mut self, place: Place, key: &str, value: &Value) {
-        if !says_something(value) {
+    fn unknown(&mut self, place: Place, key: &str, value: Value) {
+        if !says_something(&value) {
             return;
         }
         let keep = match place {
@@ -388,9 +377,7 @@ impl Decoder {
                 }
             }
         };
-        if keep.get(key) != Some(value) {
-            keep.insert(key.to_owned(), value.clone());
-        }
+        keep.insert(key.to_owned(), value);
     }
 
     fn choice(
@@ -459,8 +446,8 @@ fn word<'w>(word: Option<&'w Word<'_>>) -> &'w str {
     word.map_or("", |Word(text)| text)
 }
 
-fn into_text(word: Option<Word<'_>>) -> Cow<'_, str> {
-    word.map_or(Cow::Borrowed(""), |Word(text)| text)
+fn take<'a>(word: &mut Option<Word<'a>>) -> Cow<'a, str> {
+    word.take().map_or(Cow::Borrowed(""), |Word(text)| text)
 }
 
 #[cfg(test)]

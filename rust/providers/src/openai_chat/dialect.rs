@@ -52,6 +52,9 @@ pub struct Dialect {
     pub reasoning_details: bool,
     /// Whether sound that the model made goes back as `audio` with its id.
     pub audio_ids: bool,
+    /// How long the ids of calls are, where they must be letters and digits and so many; ids of another provider are
+    /// replaced, the same by the same.
+    pub call_id_length: Option<usize>,
     /// Whether signatures of calls go back as `extra_content.google.thought_signature`.
     pub google_signatures: bool,
     /// What `tool_choice: "required"` is called; a request with it is declined if there is no word for it.
@@ -151,6 +154,7 @@ impl Default for Dialect {
             reasoning: Reasoning::None,
             reasoning_details: false,
             audio_ids: true,
+            call_id_length: None,
             google_signatures: false,
             required: "required".to_owned(),
             stream_options: true,

@@ -8,7 +8,7 @@ use crate::merge::deep;
 use crate::protocol::{Context, Encoded, Protocol, Target};
 use content::FileUrl;
 use message::Messages;
-use omni_core::{Code, Error, Message, Object, Request, Result, Role, Tool, ToolChoice};
+use omni_core::{Code, Content, Error, Message, Object, Part, Request, Result, Role, Tool, ToolChoice};
 use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -254,13 +254,21 @@ struct Body<'a> {
 impl Body<'_> {
     /// A guess at the bytes of the body, so that it is seldom moved as it grows.
     fn size(&self) -> usize {
-        let texts = self
-            .request
-            .messages
-            .iter()
-            .map(|message| message.text().len() + 64);
+        let text = |part: &Part| match part {
+            Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
+            Part::ImageUrl { image_url, .. } => {
+                image_url.get("url").and_then(Value::as_str).map_or(0, str::len)
+            }
+            _ => 0,
+        };
+        let content = |message: &Message| match &message.content {
+            Some(Content::Text(text)) => text.len(),
+            Some(Content::Parts(parts)) => parts.iter().map(|part| text(part) + 32).sum(),
+            None => 0,
+        };
+        let messages = self.request.messages.iter().map(|message| content(message) + 64);
         let tools = self.request.tools.as_ref().map_or(0, Vec::len);
-        256 + texts.sum::<usize>() * 9 / 8 + tools * 512
+        256 + messages.sum::<usize>() / 8 * 9 + tools * 512
     }
 
     /// Fields that reasoning is asked for with.

@@ -451,3 +451,12 @@ fn a_dialect_may_bound_the_output_and_know_no_betas() {
     );
     assert_eq!(header(&encoded, "anthropic-beta"), None);
 }
+
+#[test]
+fn what_is_declined_is_not_written_either() {
+    let odd = request(json!({"response_format": {"type": "grammar"}}));
+    let target = target("claude-sonnet-4-5");
+    let why = declines(&odd, &target).unwrap();
+    let error = encode(&odd, &target, false).unwrap_err();
+    assert_eq!((error.code, error.message), (Code::Unsupported, why));
+}

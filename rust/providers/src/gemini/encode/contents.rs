@@ -342,7 +342,7 @@ impl<'a> Writer<'a> {
             let response = Response {
                 name,
                 id,
-                response: response(said, message.is_error == Some(true)),
+                said: response(said, message.is_error == Some(true)),
                 parts: inside,
             };
             parts.push(With::nothing(Piece::Result(With {

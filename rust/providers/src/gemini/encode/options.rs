@@ -29,12 +29,16 @@ pub(super) fn lay(mut body: Body<'_>, request: &Request, target: &Target) -> ser
         .flat_map(|options| options.keys())
         .any(|key| Body::BORROWED.contains(&camel(key).as_str()));
     if !borrowed {
-        options.iter().for_each(|options| over(&mut body.rest, options));
+        for options in options {
+            over(&mut body.rest, options);
+        }
         return serde_json::to_vec(&body);
     }
     let mut whole = serde_json::to_value(&body)?;
     if let Value::Object(whole) = &mut whole {
-        options.iter().for_each(|options| over(whole, options));
+        for options in options {
+            over(whole, options);
+        }
     }
     serde_json::to_vec(&whole)
 }

@@ -140,7 +140,8 @@ pub(super) struct Response<'a> {
     pub(super) name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<&'a str>,
-    pub(super) response: Said<'a>,
+    #[serde(rename = "response")]
+    pub(super) said: Said<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) parts: Vec<With<'a, Piece<'a>>>,
 }

@@ -128,7 +128,10 @@ fn common_documents_are_read_the_quick_way() {
         document["usage"] = json!(null);
         document["choices"][0]["logprobs"] = json!(null);
         document["choices"][0]["content_filter_results"] = json!({"hate": {"filtered": false}});
-        assert!(Document::read(&document.to_string()).is_some(), "{document}");
+        assert!(
+            Document::read(&document.to_string(), &Remembered::default()).is_some(),
+            "{document}"
+        );
     }
 }
 
@@ -354,6 +357,14 @@ fn arguments_that_come_before_the_name_are_held_and_an_id_is_made_of_what_is_kno
 #[test]
 fn a_call_of_nothing_at_all_is_none() {
     assert_eq!(deltas(&[json!({"tool_calls": [{"index": 0}]})]).tool_calls, []);
+}
+
+#[test]
+fn calls_that_are_no_list_are_none() {
+    for none in [json!({"content": "y"}), json!({}), json!("y"), json!(3)] {
+        let reply = deltas(&[json!({"content": "x", "tool_calls": none})]);
+        assert_eq!((reply.content.as_str(), reply.tool_calls.len()), ("x", 0));
+    }
 }
 
 #[test]

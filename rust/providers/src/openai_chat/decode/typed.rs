@@ -1,9 +1,10 @@
 //! The common document read straight into borrowed fields. What is anything else is an error here and is read again
 //! as a value: this file decides nothing about meaning.
 
+use super::remembered::Remembered;
+use super::usage::Raw;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -21,46 +22,26 @@ pub(super) enum Place {
 #[serde(transparent)]
 pub(super) struct Word<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-/// Unknown keys of a common document.
-const MOST: usize = 8;
-
-/// Keys that mean nothing to us, with their values as they stand in the text; `null` is left out.
-#[derive(Debug, Default)]
-pub(super) struct Others<'a> {
-    list: [Option<(Place, Cow<'a, str>, &'a str)>; MOST],
-    length: usize,
-}
-
-/// A document with at most one choice.
+/// A document with at most one choice, with what stands in the choice and in its `delta` or `message`.
 #[derive(Debug, Default)]
 pub(super) struct Document<'a> {
     pub(super) id: Option<Word<'a>>,
     pub(super) model: Option<Word<'a>>,
     pub(super) created: Option<f64>,
     pub(super) service_tier: Option<Word<'a>>,
-    pub(super) usage: Option<Value>,
+    pub(super) usage: Option<Raw>,
     /// Whether there was a list of choices, if an empty one.
     pub(super) choices: bool,
-    pub(super) choice: Option<Choice<'a>>,
-    pub(super) others: Others<'a>,
-}
-
-/// The first choice.
-#[derive(Debug, Default)]
-pub(super) struct Choice<'a> {
-    pub(super) message: Message<'a>,
     pub(super) finish_reason: Option<Word<'a>>,
-}
-
-/// Its `delta` or `message`.
-#[derive(Debug, Default)]
-pub(super) struct Message<'a> {
+    message: bool,
     pub(super) content: Option<Word<'a>>,
     pub(super) reasoning_content: Option<Word<'a>>,
     pub(super) reasoning: Option<Word<'a>>,
     pub(super) refusal: Option<Word<'a>>,
     pub(super) call: Option<Call<'a>>,
     pub(super) more_calls: Vec<Call<'a>>,
+    /// Unknown keys with their values as they stand in the text, but for what was there before.
+    pub(super) others: Vec<(Place, Cow<'a, str>, &'a str)>,
 }
 
 /// A function call or a piece of one.
@@ -72,29 +53,19 @@ pub(super) struct Call<'a> {
     pub(super) arguments: Option<Word<'a>>,
 }
 
-impl<'a> Others<'a> {
-    fn push<E: de::Error>(&mut self, place: Place, key: Cow<'a, str>, value: &'a RawValue) -> Result<(), E> {
-        if value.get() == "null" {
-            return Ok(());
-        }
-        let free = self.list.get_mut(self.length).ok_or_else(uncommon)?;
-        *free = Some((place, key, value.get()));
-        self.length += 1;
-        Ok(())
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, &str, &'a str)> {
-        self.list
-            .iter()
-            .flatten()
-            .map(|(place, key, value)| (*place, key.as_ref(), *value))
-    }
-}
-
 impl<'a> Document<'a> {
     /// `text` if it is a common document.
-    pub(super) fn read(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+    pub(super) fn read(text: &'a str, remembered: &Remembered) -> Option<Self> {
+        let mut document = Self::default();
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let read = In {
+            level: Level::Document,
+            document: &mut document,
+            remembered,
+        };
+        read.deserialize(&mut reader).ok()?;
+        reader.end().ok()?;
+        Some(document)
     }
 }
 
@@ -120,237 +91,204 @@ fn null<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
     }
 }
 
-/// Implements `Deserialize` for a struct by a function that reads it from its keys.
-macro_rules! from_map {
-    ($kind:ident, $read:expr) => {
-        impl<'de> Deserialize<'de> for $kind<'de> {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Read;
-                impl<'de> Visitor<'de> for Read {
-                    type Value = $kind<'de>;
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str("an object")
-                    }
-                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                        $read(map)
-                    }
-                }
-                deserializer.deserialize_map(Read)
-            }
-        }
-    };
+fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
+    map.next_value::<IgnoredAny>().map(drop)
 }
 
-from_map!(Document, read_document);
-from_map!(Call, read_call);
-
-fn read_document<'de, A: MapAccess<'de>>(mut map: A) -> Result<Document<'de>, A::Error> {
-    let mut document = Document::default();
-    while let Some(Word(key)) = map.next_key()? {
-        match key.as_ref() {
-            "choices" => {
-                if document.choices {
-                    return Err(uncommon());
-                }
-                map.next_value_seed(Choices(&mut document))?;
-            }
-            "id" => once(&mut map, &mut document.id)?,
-            "created" => once(&mut map, &mut document.created)?,
-            "model" => once(&mut map, &mut document.model)?,
-            "service_tier" => once(&mut map, &mut document.service_tier)?,
-            "usage" => once(&mut map, &mut document.usage)?,
-            // An error may stand under its own key or be all that the document is.
-            "object" => {
-                if map.next_value::<Word<'_>>()?.0 == "error" {
-                    return Err(uncommon());
-                }
-            }
-            "obfuscation" | "p" => drop(map.next_value::<IgnoredAny>()?),
-            "error" | "x_groq" => null(&mut map)?,
-            _ => {
-                let value = map.next_value()?;
-                document.others.push(Place::Document, key, value)?;
-            }
-        }
-    }
-    Ok(document)
+/// How deep a reader stands.
+#[derive(Clone, Copy)]
+enum Level {
+    Document,
+    Choices,
+    Choice,
+    Message,
+    Calls,
 }
 
-/// Reads the list of choices into a document.
-struct Choices<'d, 'a>(&'d mut Document<'a>);
+/// Reads one level of a document into it.
+struct In<'r, 'a> {
+    level: Level,
+    document: &'r mut Document<'a>,
+    remembered: &'r Remembered,
+}
 
-impl<'de> de::DeserializeSeed<'de> for Choices<'_, 'de> {
+impl<'de> DeserializeSeed<'de> for In<'_, 'de> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Choices<'_, 'de> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        self.0.choices = true;
-        self.0.choice = seq.next_element_seed(OneChoice(&mut self.0.others))?;
-        match seq.next_element::<IgnoredAny>()? {
-            None => Ok(()),
-            Some(_) => Err(uncommon()),
+        match self.level {
+            Level::Document | Level::Choice | Level::Message => deserializer.deserialize_map(self),
+            Level::Choices => deserializer.deserialize_seq(self),
+            Level::Calls => deserializer.deserialize_any(self),
         }
     }
 }
 
-/// Reads a choice, its unknown keys into a list.
-struct OneChoice<'d, 'a>(&'d mut Others<'a>);
+impl<'de> Visitor<'de> for In<'_, 'de> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a common document")
+    }
 
-impl<'de> de::DeserializeSeed<'de> for OneChoice<'_, 'de> {
-    type Value = Choice<'de>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Choice<'de>, D::Error> {
-        deserializer.deserialize_map(self)
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(()) // no calls
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        if matches!(self.level, Level::Choices) {
+            self.document.choices = true;
+            seq.next_element_seed(self.deeper(Level::Choice))?;
+            return match seq.next_element::<IgnoredAny>()? {
+                None => Ok(()),
+                Some(_) => Err(uncommon()),
+            };
+        }
+        self.document.call = seq.next_element()?;
+        while let Some(call) = seq.next_element()? {
+            self.document.more_calls.push(call);
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Word(key)) = map.next_key()? {
+            match self.level {
+                Level::Document => self.in_document(key, &mut map)?,
+                Level::Choice => self.in_choice(key, &mut map)?,
+                Level::Message => self.in_message(key, &mut map)?,
+                Level::Choices | Level::Calls => return Err(uncommon()),
+            }
+        }
+        Ok(())
     }
 }
 
-impl<'de> Visitor<'de> for OneChoice<'_, 'de> {
-    type Value = Choice<'de>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+impl<'de> In<'_, 'de> {
+    fn deeper(&mut self, level: Level) -> In<'_, 'de> {
+        In {
+            level,
+            document: self.document,
+            remembered: self.remembered,
+        }
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Choice<'de>, A::Error> {
-        let mut choice = Choice::default();
+
+    fn in_document<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        match key.as_ref() {
+            "choices" if self.document.choices => Err(uncommon()),
+            "choices" => map.next_value_seed(self.deeper(Level::Choices)),
+            "id" => once(map, &mut self.document.id),
+            "created" => once(map, &mut self.document.created),
+            "model" => once(map, &mut self.document.model),
+            "service_tier" => once(map, &mut self.document.service_tier),
+            "usage" => once(map, &mut self.document.usage),
+            // An error may stand under its own key or be all that the document is.
+            "object" => match map.next_value::<Word<'_>>()?.0.as_ref() {
+                "error" => Err(uncommon()),
+                _ => Ok(()),
+            },
+            "obfuscation" | "p" => skip(map),
+            "error" | "x_groq" => null(map),
+            _ => self.unknown(Place::Document, key, map),
+        }
+    }
+
+    fn in_choice<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        match key.as_ref() {
+            "delta" | "message" if self.document.message => Err(uncommon()),
+            "delta" | "message" => {
+                self.document.message = true;
+                map.next_value_seed(self.deeper(Level::Message))
+            }
+            "index" => match map.next_value::<Option<u64>>()? {
+                None | Some(0) => Ok(()),
+                Some(_) => Err(uncommon()),
+            },
+            "finish_reason" => once(map, &mut self.document.finish_reason),
+            "logprobs" | "text" | "error" => null(map),
+            "native_finish_reason" => skip(map),
+            _ => self.unknown(Place::Choice, key, map),
+        }
+    }
+
+    fn in_message<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        match key.as_ref() {
+            "content" => once(map, &mut self.document.content),
+            "role" | "padding" | "token_id" => skip(map),
+            "reasoning_content" => once(map, &mut self.document.reasoning_content),
+            "reasoning" => once(map, &mut self.document.reasoning),
+            "refusal" => once(map, &mut self.document.refusal),
+            "tool_calls" if self.document.call.is_some() => Err(uncommon()),
+            "tool_calls" => map.next_value_seed(self.deeper(Level::Calls)),
+            // Whole answers carry empty lists of them.
+            "annotations" | "images" => match map.next_value::<&RawValue>()?.get() {
+                "null" | "[]" => Ok(()),
+                _ => Err(uncommon()),
+            },
+            "reasoning_details" | "function_call" | "audio" => null(map),
+            _ => self.unknown(Place::Message, key, map),
+        }
+    }
+
+    fn unknown<A: MapAccess<'de>>(
+        &mut self,
+        place: Place,
+        key: Cow<'de, str>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let value = map.next_value::<&RawValue>()?.get();
+        // Once something new came, all that follows counts: a key may come twice, and the last one is right.
+        let old = self.document.others.is_empty() && self.remembered.has(place, &key, value);
+        if value != "null" && !old {
+            self.document.others.push((place, key, value));
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Call<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut call = Self::default();
+        deserializer.deserialize_map(OneCall(&mut call))?;
+        Ok(call)
+    }
+}
+
+struct OneCall<'r, 'a>(&'r mut Call<'a>);
+
+impl<'de> Visitor<'de> for OneCall<'_, 'de> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a call")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut read = false;
         while let Some(Word(key)) = map.next_key()? {
             match key.as_ref() {
-                "delta" | "message" => {
-                    if read {
+                "index" => once(&mut map, &mut self.0.index)?,
+                "id" => once(&mut map, &mut self.0.id)?,
+                "function" => {
+                    if std::mem::replace(&mut read, true) {
                         return Err(uncommon());
                     }
-                    read = true;
-                    choice.message = map.next_value_seed(OneMessage(self.0))?;
+                    map.next_value_seed(OneFunction(self.0))?;
                 }
-                "index" => {
-                    if map.next_value::<Option<u64>>()?.unwrap_or_default() != 0 {
-                        return Err(uncommon());
-                    }
-                }
-                "finish_reason" => once(&mut map, &mut choice.finish_reason)?,
-                "logprobs" | "text" | "error" => null(&mut map)?,
-                _ => {
-                    let value = map.next_value()?;
-                    self.0.push(Place::Choice, key, value)?;
-                }
+                "type" => match map.next_value::<Option<Word<'_>>>()? {
+                    Some(Word(kind)) if !matches!(kind.as_ref(), "function" | "") => return Err(uncommon()),
+                    _ => {}
+                },
+                // Pieces of custom tools and signatures are not common; unknown keys of calls are not kept.
+                "custom" | "extra_content" => null(&mut map)?,
+                _ => skip(&mut map)?,
             }
-        }
-        Ok(choice)
-    }
-}
-
-/// Reads a delta or a message, its unknown keys into a list.
-struct OneMessage<'d, 'a>(&'d mut Others<'a>);
-
-impl<'de> de::DeserializeSeed<'de> for OneMessage<'_, 'de> {
-    type Value = Message<'de>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Message<'de>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for OneMessage<'_, 'de> {
-    type Value = Message<'de>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message<'de>, A::Error> {
-        let mut message = Message::default();
-        while let Some(Word(key)) = map.next_key()? {
-            match key.as_ref() {
-                "content" => once(&mut map, &mut message.content)?,
-                "role" | "padding" | "token_id" => drop(map.next_value::<IgnoredAny>()?),
-                "reasoning_content" => once(&mut map, &mut message.reasoning_content)?,
-                "reasoning" => once(&mut map, &mut message.reasoning)?,
-                "refusal" => once(&mut map, &mut message.refusal)?,
-                "tool_calls" => {
-                    if message.call.is_some() {
-                        return Err(uncommon());
-                    }
-                    map.next_value_seed(CallList(&mut message))?;
-                }
-                "annotations" | "images" => {
-                    // Whole answers carry empty lists of them.
-                    let value: &RawValue = map.next_value()?;
-                    if !matches!(value.get(), "null" | "[]") {
-                        return Err(uncommon());
-                    }
-                }
-                "reasoning_details" | "function_call" | "audio" => null(&mut map)?,
-                _ => {
-                    let value = map.next_value()?;
-                    self.0.push(Place::Message, key, value)?;
-                }
-            }
-        }
-        Ok(message)
-    }
-}
-
-/// Reads the calls of a message; null is no call.
-struct CallList<'d, 'a>(&'d mut Message<'a>);
-
-impl<'de> de::DeserializeSeed<'de> for CallList<'_, 'de> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for CallList<'_, 'de> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list or null")
-    }
-    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        self.0.call = seq.next_element()?;
-        while let Some(call) = seq.next_element()? {
-            self.0.more_calls.push(call);
         }
         Ok(())
     }
-}
-
-fn read_call<'de, A: MapAccess<'de>>(mut map: A) -> Result<Call<'de>, A::Error> {
-    let mut call = Call::default();
-    let mut read = false;
-    while let Some(Word(key)) = map.next_key()? {
-        match key.as_ref() {
-            "index" => once(&mut map, &mut call.index)?,
-            "id" => once(&mut map, &mut call.id)?,
-            "function" => {
-                if read {
-                    return Err(uncommon());
-                }
-                read = true;
-                map.next_value_seed(OneFunction(&mut call))?;
-            }
-            "type" => match map.next_value::<Option<Word<'_>>>()? {
-                None => {}
-                Some(Word(kind)) if kind == "function" || kind.is_empty() => {}
-                Some(_) => return Err(uncommon()),
-            },
-            // Pieces of custom tools and signatures are not common; unknown keys of calls are not kept.
-            "custom" | "extra_content" => null(&mut map)?,
-            _ => drop(map.next_value::<IgnoredAny>()?),
-        }
-    }
-    Ok(call)
 }
 
 /// Reads the function of a call into it.
-struct OneFunction<'d, 'a>(&'d mut Call<'a>);
+struct OneFunction<'r, 'a>(&'r mut Call<'a>);
 
-impl<'de> de::DeserializeSeed<'de> for OneFunction<'_, 'de> {
+impl<'de> DeserializeSeed<'de> for OneFunction<'_, 'de> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
@@ -360,14 +298,15 @@ impl<'de> de::DeserializeSeed<'de> for OneFunction<'_, 'de> {
 impl<'de> Visitor<'de> for OneFunction<'_, 'de> {
     type Value = ();
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("a function")
     }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Word(key)) = map.next_key()? {
             match key.as_ref() {
                 "name" => once(&mut map, &mut self.0.name)?,
                 "arguments" => once(&mut map, &mut self.0.arguments)?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
+                _ => skip(&mut map)?,
             }
         }
         Ok(())

@@ -67,6 +67,9 @@ impl Serialize for Said<'_> {
             return serializer.serialize_str(&self.content.map(Content::text).unwrap_or_default());
         }
         let sent = || parts.iter().filter(|part| is_sent(part, self.target));
+        if sent().next().is_none() {
+            return serializer.serialize_str(""); // nothing of it is for this provider, and nobody takes an empty list
+        }
         let last = self.mark.and_then(|_| sent().next_back());
         let mut seq = serializer.serialize_seq(None)?;
         for part in sent() {

@@ -80,7 +80,7 @@ impl Serialize for One<'_> {
             map.serialize_entry("name", name)?;
         }
         if let Some(id) = &message.tool_call_id {
-            map.serialize_entry("tool_call_id", id)?;
+            map.serialize_entry("tool_call_id", &call_id(id, self.dialect))?;
         }
         for (key, value) in &message.other {
             // What a decoder of ours kept of another provider's message is left out, not refused.
@@ -251,7 +251,7 @@ impl Serialize for Calls<'_> {
         serializer.collect_seq(self.calls.iter().map(|call| Call {
             from: call,
             target: self.of.target,
-            google: self.of.dialect.google_signatures,
+            dialect: self.of.dialect,
             merged: false,
         }))
     }
@@ -261,7 +261,7 @@ impl Serialize for Calls<'_> {
 struct Call<'a> {
     from: &'a ToolCall,
     target: &'a Target,
-    google: bool,
+    dialect: &'a Dialect,
     merged: bool,
 }
 
@@ -276,7 +276,7 @@ impl Serialize for Call<'_> {
             return with_extra(&plain, self.target, call.extra.as_ref(), serializer);
         }
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("id", &call.id)?;
+        map.serialize_entry("id", &call_id(&call.id, self.dialect))?;
         map.serialize_entry("type", &call.kind)?;
         if let Some(function) = &call.function {
             map.serialize_entry("function", function)?;
@@ -284,7 +284,7 @@ impl Serialize for Call<'_> {
         if let Some(custom) = &call.custom {
             map.serialize_entry("custom", custom)?;
         }
-        if let Some(signature) = call.signature.as_ref().filter(|_| self.google) {
+        if let Some(signature) = call.signature.as_ref().filter(|_| self.dialect.google_signatures) {
             let extra = json!({"google": {"thought_signature": signature}});
             map.serialize_entry("extra_content", &extra)?;
         }
@@ -293,4 +293,25 @@ impl Serialize for Call<'_> {
         }
         map.end()
     }
+}
+
+/// The id of a call in the form that the provider wants.
+fn call_id<'a>(id: &'a str, dialect: &Dialect) -> Cow<'a, str> {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let Some(length) = dialect.call_id_length else {
+        return Cow::Borrowed(id);
+    };
+    if id.len() == length && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Cow::Borrowed(id);
+    }
+    // FNV-1a: the call and its result get the same id, in this request and the next.
+    let mut hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let digits = (0..length).map(|_| {
+        let digit = usize::try_from(hash % 62).unwrap_or_default();
+        hash /= 62;
+        char::from(DIGITS[digit])
+    });
+    Cow::Owned(digits.collect())
 }

@@ -444,3 +444,61 @@ fn the_decoder_is_told_the_format_of_the_sound_that_was_asked_for() {
     assert_eq!(encoded.context.audio_format.as_deref(), Some("pcm16"));
     assert_eq!(encoded.context.provider, "openai");
 }
+
+#[test]
+fn ids_of_other_providers_calls_take_mistrals_form_and_stay_together() {
+    let call = |id: &str| json!({"id": id, "function": {"name": "f", "arguments": "{}"}});
+    let asked = json!({"messages": [
+        {"role": "assistant", "tool_calls": [call("call_1"), call("abcDEF123")]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "x"}]});
+    let messages = body("mistral", asked.clone())["messages"].take();
+    let id = messages[0]["tool_calls"][0]["id"].as_str().unwrap();
+    assert!(
+        id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+        "{id}"
+    );
+    assert_eq!(messages[1]["tool_call_id"], id);
+    assert_eq!(messages[0]["tool_calls"][1]["id"], "abcDEF123");
+    assert_eq!(body("openai", asked)["messages"][1]["tool_call_id"], "call_1");
+}
+
+#[test]
+fn a_content_of_which_nothing_is_for_the_provider_is_empty_text() {
+    let other = json!({"type": "provider", "provider": "anthropic", "kind": "x", "data": {}});
+    assert_eq!(
+        sent("openai", json!({"role": "user", "content": [other]}))["content"],
+        ""
+    );
+}
+
+#[test]
+fn a_reply_that_is_appended_goes_back_byte_for_byte() {
+    let extra = json!({"google": {"thought_signature": "s=="}});
+    let call = json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": "{ \"x\":1.0,}"},
+                      "extra_content": extra});
+    let details = json!([{"type": "reasoning.encrypted", "index": 0, "data": "e=="}]);
+    let message = json!({"role": "assistant", "content": "x", "reasoning": "so", "reasoning_details": details,
+                         "tool_calls": [call]});
+    let answer = json!({"id": "i", "model": "m", "choices": [{"message": message, "finish_reason": "stop"}]});
+    let context = Context {
+        provider: "openrouter".to_owned(),
+        ..Context::default()
+    };
+    let mut reading = crate::Answer::new(CHAT, &context, "m", None);
+    reading.push(answer.to_string().as_bytes()).unwrap();
+    let finish = reading.end().unwrap();
+    let mut fold = omni_core::Fold::new();
+    while let Some(event) = reading.event() {
+        fold.push(&event);
+    }
+    let reply = fold.finish(finish, Vec::new());
+    let back = sent("openrouter", json!(reply.message));
+    assert_eq!(back["content"], "x");
+    assert_eq!(back["reasoning_details"], details);
+    assert_eq!(back["tool_calls"], json!([call]));
+    // Another provider gets what it can take.
+    let elsewhere = sent("deepseek", json!(reply.message));
+    assert_eq!(elsewhere["reasoning_content"], "so");
+    assert!(elsewhere.get("reasoning_details").is_none());
+    assert!(elsewhere["tool_calls"][0].get("extra_content").is_none());
+}
