@@ -79,7 +79,7 @@ fuzz: ## arbitrary bytes for each decoder, the SSE reader, the encoders (SECONDS
 
 fuzz-quick: ## the same for ten seconds each, as CI does, with clippy over the targets
 	@PYTHON="$(PYTHON)" bash tools/fuzz.sh lint
-	@PYTHON="$(PYTHON)" bash tools/fuzz.sh 10
+	@PYTHON="$(PYTHON)" bash tools/fuzz.sh quick
 
 lint: build ## formatters, linters, types, licences, spelling, forbidden content
 	@PYTHON=$(BIN)/python bash tools/lint.sh

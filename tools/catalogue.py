@@ -43,6 +43,8 @@ Json = dict[str, Any]
 # and what its resolver does not tell of those that it lists. `None` takes a listed one out: it needs more
 # than a base and a key.
 BY_HAND: dict[str, Json | None] = {
+    # LiteLLM asks it by a class of its own, on the same wire.
+    "mistral": {"protocol": "openai_chat"},
     "openai": {
         "protocol": "openai_chat",
         "also": ["openai_responses"],

@@ -1,4 +1,4 @@
-"""`make demo`: a Rust program embeds Python and streams a chat with a tool call through LiteLLM.
+"""`make demo`: a Rust program streams a chat with a tool call, natively and through LiteLLM in an embedded Python.
 
 It takes the first provider there is: a key in the environment, an Ollama or llama.cpp server on this machine,
 else the built-in offline provider; and says in one line which. OMNI_DEMO_MODEL names another model;
@@ -88,7 +88,12 @@ def main() -> int:
         print(f"demo: {provider.says}", flush=True)
         host = [TARGET / "rust_host", provider.model]
         env = {"OMNI_BRIDGE_PYTHON": sys.executable, **os.environ, **provider.env}
-        return subprocess.run(host, env=env, check=False).returncode
+        print("demo: a Rust program, and the native engine where it knows the provider", flush=True)
+        code = subprocess.run(host, env=env, check=False).returncode
+        if code == 0:
+            print("demo: the same program through LiteLLM, in a Python that it embeds", flush=True)
+            code = subprocess.run([*host, "litellm"], env=env, check=False).returncode
+        return code
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 # Fuzzing on a stable toolchain and without cargo-fuzz: a plain build with LLVM's coverage, linked to libFuzzer.
 #
 #     tools/fuzz.sh SECONDS [TARGET ...]      run each target for that long, two at a time
+#     tools/fuzz.sh quick                     ten seconds each, along the same way every time, for CI
 #     tools/fuzz.sh repro TARGET FILE ...     run single inputs again
 #     tools/fuzz.sh lint                      clippy over the targets
 #
@@ -10,7 +11,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 all=(sse request openai_chat openai_responses anthropic gemini)
-usage='tools/fuzz.sh SECONDS [TARGET ...] | repro TARGET FILE ... | lint'
+options=()
+usage='tools/fuzz.sh SECONDS [TARGET ...] | quick | repro TARGET FILE ... | lint'
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR=target/fuzz
@@ -33,7 +35,7 @@ fuzz() {
     local target=$1 seconds=$2 log=$CARGO_TARGET_DIR/$1.log
     mkdir -p "fuzz/corpus/$target" "fuzz/artifacts/$target"
     if "$(binary "$target")" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=16384 \
-        -artifact_prefix="fuzz/artifacts/$target/" -print_final_stats=1 -verbosity=1 \
+        -artifact_prefix="fuzz/artifacts/$target/" "${options[@]}" \
         "fuzz/corpus/$target" "fuzz/seeds/$target" >"$log" 2>&1; then
         printf 'fuzz: %-18s ok: %s\n' "$target" "$(grep -E 'cov: ' "$log" | tail -n 1 | tr '\t' ' ')"
         return 0
@@ -59,6 +61,11 @@ lint)
 esac
 seconds=$1
 shift
+if [ "$seconds" = quick ]; then
+    seconds=10
+    # What was never seen before is for the long run to find: the same commit should pass each time.
+    options=(-seed=1)
+fi
 targets=("$@")
 ((${#targets[@]} > 0)) || targets=("${all[@]}")
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import re
 import shutil
 import subprocess
@@ -69,7 +70,11 @@ class Native:
     def rust(self) -> dict[str, Contender]:
         """The floor first; a peer that was not built is left out."""
         if "rust" not in self.running:
-            argv: dict[str, list[str | Path]] = {"reqwest": [NATIVE, "raw"], "ours": [NATIVE, "native"]}
+            argv: dict[str, list[str | Path]] = {
+                "reqwest": [NATIVE, "raw"],
+                "ours": [NATIVE, "native"],
+                "ours_own_host": [NATIVE, "own-host"],
+            }
             for name, path in PEERS.items():
                 if path.exists():
                     argv[name] = [path]
@@ -286,6 +291,29 @@ class Native:
         )
         self.out.add("native.growth.instructions.chunk", long / 20_000, "instructions", short / 1_000)
 
+    def whole(self) -> None:
+        """The instructions of the whole client in its process, without the kernel's."""
+        if shutil.which("valgrind") is None:
+            return
+        calls, chunks = 500, 20_000
+        per: dict[str, tuple[float, float]] = {}
+        for side in ("raw", "native", "own-host"):
+            call = self.counted_side(side, "calls", WORDS, calls + 100) - self.counted_side(
+                side, "calls", WORDS, 100
+            )
+            chunk = self.counted_side(side, "streams", chunks + SHORT, 1) - self.counted_side(
+                side, "streams", SHORT, 1
+            )
+            per[side] = (call / calls, chunk / chunks)
+        for side, name in (("native", "ours"), ("own-host", "ours_own_host")):
+            for place, what in enumerate(("call", "chunk")):
+                title = f"native.rust.{name}.{what}.instructions"
+                self.out.add(title, per[side][place], "instructions", per["raw"][place])
+
+    def counted_side(self, side: str, do: str, chunks: int, n: int) -> int:
+        command = json.dumps(self.command(chunks, "n", do=do, n=n, at_once=1))
+        return callgrind([str(NATIVE), side], [], command + "\n")
+
 
 # What a user would write for one token.
 FIRST = """
@@ -304,19 +332,15 @@ asyncio.run(main())
 
 def counted(*arguments: str) -> int:
     """How many instructions the counted function of bench-decode took."""
-    argv = [
-        "valgrind",
-        "--tool=callgrind",
-        "--collect-atstart=no",
-        "--toggle-collect=*counted_*",
-        "--callgrind-out-file=/dev/null",
-        str(DECODE),
-        *arguments,
-    ]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return callgrind([str(DECODE), *arguments], ["--collect-atstart=no", "--toggle-collect=*counted_*"], "")
+
+
+def callgrind(argv: list[str], options: list[str], given: str) -> int:
+    valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *options]
+    done = subprocess.run([*valgrind, *argv], input=given, capture_output=True, text=True, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode != 0 or found is None or found[1] == "0":
-        raise SystemExit(f"bench: callgrind counted nothing of {' '.join(arguments)}:\n{done.stderr}")
+        raise SystemExit(f"bench: callgrind counted nothing of {' '.join(argv)}:\n{done.stderr}")
     return int(found[1])
 
 
@@ -362,6 +386,7 @@ PHASES: dict[str, Callable[[Native], None]] = {
     "growth": Native.growth,
     "memory": Native.memory,
     "first": Native.first,
+    "whole": Native.whole,
     "instructions": Native.instructions,
 }
 

@@ -107,7 +107,10 @@ SIDES: dict[str, Callable[[], Any]] = {"ours": Ours, "aiohttp": Aiohttp, "openai
 
 
 async def side(name: str) -> None:
-    await serve(SIDES[name]())
+    made = SIDES[name]()
+    await serve(made)
+    if isinstance(made, Aiohttp):
+        await made.session.close()
 
 
 async def duel() -> None:
@@ -125,6 +128,7 @@ async def duel() -> None:
             for one in (ours, theirs) if n % 2 == 0 else (theirs, ours):
                 await one_call(one, command["base"], command["expect"], times[one])
         say({"us": times[ours].us, "baseline_us": times[theirs].us})
+    await theirs.session.close()
 
 
 def run(main: Coroutine[Any, Any, None], *, on_uvloop: bool) -> None:

@@ -2,6 +2,7 @@
 //! Small typed structs for serde, events split at blank lines, no errors told apart.
 
 use crate::wire::Wire;
+use memchr::memchr;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 
@@ -128,9 +129,14 @@ impl Texts {
         self.held.extend_from_slice(bytes);
         let mut start = 0;
         while let Some(length) = self.blank_line.find(&self.held[start..]) {
-            let event = &self.held[start..start + length];
+            let mut rest = &self.held[start..start + length];
             start += length + 2;
-            for line in event.split(|byte| *byte == b'\n') {
+            while !rest.is_empty() {
+                let (line, after) = match memchr(b'\n', rest) {
+                    Some(end) => (&rest[..end], &rest[end + 1..]),
+                    None => (rest, &[][..]),
+                };
+                rest = after;
                 if let Some(data) = line.strip_prefix(b"data: ")
                     && let Some(text) = chunk(self.wire, data)?
                 {

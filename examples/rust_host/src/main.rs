@@ -1,5 +1,5 @@
-//! Streams a chat with a tool call, through LiteLLM in a Python that this program embeds.
-use omni_bridge::{Client, Event, Message, Request};
+//! Streams a chat with a tool call; with `litellm` after the model, through a Python that this program embeds.
+use omni_bridge::{Client, EngineChoice, Event, Message, Request};
 use serde_json::{Value, json};
 use std::{error::Error, io::Write};
 
@@ -12,6 +12,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "name": "get_weather", "description": "The weather in a city, now",
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     }}]))?);
+    let litellm = std::env::args().nth(2).is_some_and(|engine| engine == "litellm");
+    request.engine = litellm.then_some(EngineChoice::Litellm);
     loop {
         let mut events = client.stream(request.clone());
         let reply = loop {

@@ -191,7 +191,20 @@ OmniClient *omni_init(const char *config_json);
 // itself. Callbacks: works inside one (and keeps the next event of that stream waiting).
 OmniCode omni_chat(OmniClient *client, const char *request_json, char **reply_json);
 
-// The models that are known, as a JSON list of objects with at least "id". Needs the engine.
+// Adds a provider that the native engine can ask, for the calls of this client that begin from now on.
+// `definition_json` has the fields of a provider in omni.toml, and its name, e.g.
+// {"name": "acme", "protocol": "openai_chat", "base_url": "https://llm.acme.example/v1",
+//  "key_env": "ACME_API_KEY"}; a model is then asked for as "acme/MODEL". With "persist": true it is also
+// written into the user's omni.toml.
+//
+// Gives OMNI_CODE_OK; else OMNI_CODE_INVALID_REQUEST with the field in omni_last_error, or
+// OMNI_CODE_UNSUPPORTED for a client of a bridge service: register the provider there.
+//
+// Frees: nothing; `definition_json` stays the caller's. Threads: any. Callbacks: works inside one.
+OmniCode omni_register_provider(OmniClient *client, const char *definition_json);
+
+// The models that are known, as a JSON list of objects with at least "id": those of the catalogue,
+// or of the bridge service.
 //
 // Gives OMNI_CODE_OK and the list in *models_json; else the code, with the error in omni_last_error, and
 // NULL in *models_json.

@@ -166,7 +166,6 @@ impl Client {
     /// of the engine behind the bridge.
     pub async fn model_info(&self, model: &str) -> Result<ModelInfo> {
         if let Some(known) = self.catalogue().and_then(|catalogue| catalogue.model(model)) {
-            // Under the id that was asked for, as the engine behind the bridge answers.
             return Ok(ModelInfo {
                 id: model.to_owned(),
                 ..known.info()
@@ -184,11 +183,7 @@ impl Client {
     /// Python; a client of a bridge service asks that.
     pub async fn models(&self) -> Result<Value> {
         match self.catalogue() {
-            Some(catalogue) => {
-                let known: Vec<ModelInfo> = catalogue.models().iter().map(Model::info).collect();
-                serde_json::to_value(known)
-                    .map_err(|error| Error::internal(format!("the models cannot be written: {error}")))
-            }
+            Some(catalogue) => Ok(catalogue.models().iter().map(Model::document).collect()),
             None => self.shared.source.get().await?.models().await,
         }
     }

@@ -245,7 +245,7 @@ impl SseReader {
         self.line = 0;
         self.searched = 0;
         let slice = |range: &Range<usize>| &self.buffer[begin + range.start..begin + range.end];
-        let event = match String::from_utf8_lossy(slice(&event)) {
+        let event = match lossy(slice(&event)) {
             Cow::Borrowed(text) => text,
             Cow::Owned(text) => {
                 self.event_text = text;
@@ -253,7 +253,7 @@ impl SseReader {
             }
         };
         let data = if self.more_data.is_empty() {
-            String::from_utf8_lossy(slice(&data))
+            lossy(slice(&data))
         } else {
             let mut whole = String::from_utf8_lossy(slice(&data)).into_owned();
             for range in self.more_data.drain(..) {
@@ -287,6 +287,14 @@ impl SseReader {
         (self.begin, self.line, self.searched) = (0, 0, 0);
         (self.event, self.first_data, self.more_data) = (0..0, None, Vec::new());
         Err(too_long(limit))
+    }
+}
+
+/// As the standard library's, but nearly every text is well-formed, and to find that out is twice as fast.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The native engine from Rust, and raw reqwest beside it.
 //!
-//! `bench-native native`, `bench-native raw`: a side each, as benches/doors/_side.py has them;
+//! `bench-native native`, `bench-native raw`: a side each, as benches/doors/_side.py has them; `bench-native own-host`:
+//! native, with the upstream's host named in the configuration, so that it is as trusted as a provider's own host is
+//! (elsewhere each call looks for credentials of the environment that should not leave);
 //! `bench-native duel`: both in one process, call by call in turns, because the p50 of a lonely call depends on how
 //! deep the cores sleep (design section 6); `bench-native once BASE TEXT`: to the first token from a cold start.
 
@@ -29,11 +31,12 @@ async fn main() -> Result<(), Failure> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["native"] => serve(native()?).await,
+        ["own-host"] => serve(Native(Client::builder().allowed_hosts(["127.0.0.1"]).build()?)).await,
         ["raw"] => serve(raw()?).await,
         ["duel"] => duels().await,
         ["hold"] => holds().await,
         ["once", base, expect] => once(base, expect).await,
-        _ => Err("usage: bench-native native | raw | duel | hold | once BASE TEXT".into()),
+        _ => Err("usage: bench-native native | own-host | raw | duel | hold | once BASE TEXT".into()),
     }
 }
 
