@@ -68,7 +68,7 @@ NATIVE_ROWS = [
     ),
     (
         "CPU for one more streamed chunk, Rust, OpenAI's wire",
-        "native.rust.{}.chunk.openai.cpu",
+        "native.rust.{}.chunk.openai.framed.cpu",
         (
             ("omni_bridge", "ours"),
             ("raw reqwest", None),
@@ -79,7 +79,7 @@ NATIVE_ROWS = [
     ),
     (
         "CPU for one more streamed chunk, Rust, Anthropic's wire",
-        "native.rust.{}.chunk.anthropic.cpu",
+        "native.rust.{}.chunk.anthropic.framed.cpu",
         (("omni_bridge", "ours"), ("raw reqwest", None), ("genai", "genai"), ("rig", "rig")),
     ),
     (

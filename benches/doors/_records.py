@@ -58,7 +58,7 @@ BARS = [
     Bar("native.rust.ours.call.50.cpu", at_most=1.15),
     *[
         Bar(f"native.rust.ours.chunk.{shape}.{what}", at_most=1.0, absolute=True)
-        for shape in ("openai", "anthropic", "openai.framed")
+        for shape in ("openai", "openai.framed", "anthropic", "anthropic.framed")
         for what in ("wall", "cpu")
     ],
     Bar("native.python.ours.call.1.p50", at_most=0.7),

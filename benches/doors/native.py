@@ -189,16 +189,15 @@ class Native:
     def chunks(self) -> None:
         """One more chunk of a stream: a long answer minus a short one, by time and by CPU.
 
-        As one body (the bytes come in large reads), and `framed`: each event in an HTTP chunk of its own.
+        As one body (the bytes come in large reads, bad for some peers), and `framed`: each event in an
+        HTTP chunk of its own.
         """
         for language, sides, floor in self.languages():
-            for wire in ("openai", "anthropic"):
-                speaks = {k: v for k, v in sides.items() if wire == "openai" or k != "async_openai"}
-                if language == "python" and wire == "anthropic":
-                    continue  # the Python sides speak OpenAI's wire
-                self.chunks_of(language, speaks, floor, wire, "n")
-            few = {name: side for name, side in sides.items() if name in {floor, "ours", "ours_uvloop"}}
-            self.chunks_of(language, few, floor, "openai", "c")
+            # The Python sides speak OpenAI's wire.
+            for wire in ("openai", "anthropic") if language == "rust" else ("openai",):
+                speak = {k: v for k, v in sides.items() if wire == "openai" or k != "async_openai"}
+                for how in ("n", "c"):
+                    self.chunks_of(language, speak, floor, wire, how)
 
     def chunks_of(self, language: str, sides: dict[str, Contender], floor: str, wire: str, how: str) -> None:
         per = self.per_chunk(sides, LONG, wire, how=how)
