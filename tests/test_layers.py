@@ -18,6 +18,7 @@ PACKAGE = ROOT / "python" / "omni_bridge"
 ARROWS: dict[str, set[str]] = {
     "omni-core": set(),
     "omni-transport": {"omni-core"},
+    "omni-providers": {"omni-core", "omni-transport"},
     "omni-bridge-py": {"omni-core", "omni-transport"},
     "omni-bridge": {"omni-core", "omni-transport", "omni-providers", "omni-bridge-py"},
     # the shells: only these compose
