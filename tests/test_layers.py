@@ -27,8 +27,8 @@ ARROWS: dict[str, set[str]] = {
     "omni-pyext": {"omni-core", "omni-bridge", "omni-bridge-py", "omni-cli"},
     # users of the public crate, as any program outside would be
     "rust_host": {"omni-bridge"},
-    # measures the bare hop too, below the client
-    "omni-bench": {"omni-bridge", "omni-bridge-py"},
+    # measures the bare hop and the bare decoders too, below the client
+    "omni-bench": {"omni-core", "omni-providers", "omni-bridge", "omni-bridge-py"},
 }
 
 # What a room and everything below it may not contain, and why.
