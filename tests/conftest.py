@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import omni_bridge
 import pytest
 from omni_bridge._endpoints import CREDENTIAL_NAME
 
@@ -23,6 +25,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # The keys that a developer has kept are none of a test's business, and asking may open a window.
 os.environ["OMNI_KEYCHAIN"] = "off"
 os.environ["OMNI_CREDENTIALS"] = os.devnull + ".none"
+os.environ["OMNI_CONFIG"] = ""
+
+OF_LITELLM = re.compile(
+    r"test_(engine|engine_\w+|litellm_\w+|keys|keys_guard|exit|fork|soak|capi|capi_ctypes|service_process|vectors_doors)"
+)
+"""Modules that hold the engine in Python: its loop, its process, LiteLLM. Others ask whom a user would ask."""
 
 # In CI a test that did not run is a test that failed: a green run must mean that everything was checked.
 NO_SKIP = os.environ.get("OMNI_CI_NO_SKIP") == "1"
@@ -74,6 +82,19 @@ def need():
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True, scope="module")
+def engine_in_python(request: pytest.FixtureRequest) -> Iterator[None]:
+    """`OF_LITELLM` with LiteLLM as the default engine, also in the programs that they start."""
+    if OF_LITELLM.fullmatch(request.module.__name__.rpartition(".")[2]) is None:
+        yield
+        return
+    os.environ["OMNI_BRIDGE_ENGINE"] = "litellm"
+    omni_bridge.configure()
+    yield
+    del os.environ["OMNI_BRIDGE_ENGINE"]
+    omni_bridge.configure()
 
 
 @pytest.fixture(autouse=True)

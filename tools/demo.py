@@ -1,4 +1,4 @@
-"""`make demo`: a Rust program streams a chat with a tool call, natively and through LiteLLM in an embedded Python.
+"""`make demo`: a Rust program streams a chat with a tool call, natively and through an embedded LiteLLM.
 
 It takes the first provider there is: a key in the environment, an Ollama or llama.cpp server on this machine,
 else the built-in offline provider; and says in one line which. OMNI_DEMO_MODEL names another model;

@@ -7,7 +7,7 @@ would wait for themselves. Ctrl-C is noticed within a twentieth of a second and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._native import (
     Call,
@@ -154,7 +154,7 @@ class SyncStream:
 
 
 def models() -> list[dict[str, Any]]:
-    """The models that are known, each with at least its ``id``: those of the catalogue, or of the bridge service.
+    """The models that are known, each with its ``id``: those of the catalogue, or of the bridge service.
 
     Raises:
         ConnectionError: The bridge service does not answer.
@@ -170,7 +170,7 @@ def register_provider(
     key_env: str | Sequence[str] | None = None,
     headers: Mapping[str, str] | None = None,
     persist: bool = False,
-    **fields: Any,
+    **fields: object,
 ) -> None:
     """Adds a provider that the native engine can ask; a model of it is then ``name/model``.
 
@@ -227,6 +227,7 @@ def configure(
     allowed_hosts: Sequence[str] | None = None,
     allow_endpoints: bool | None = None,
     allow_private_images: bool | None = None,
+    engine: Literal["auto", "native", "litellm"] | None = None,
     bridge_url: str | None = None,
     bridge_token: str | None = None,
 ) -> None:
@@ -243,6 +244,8 @@ def configure(
         allowed_hosts: Hosts, beside a provider's own, to which a key of the environment may be sent.
         allow_endpoints: Whether requests may set ``api_base``, ``api_key`` and ``headers`` (they may).
         allow_private_images: Whether images may be fetched from private addresses (they may not).
+        engine: Who is to answer where a call does not say; else what ``OMNI_BRIDGE_ENGINE`` says, else "auto":
+            the native engine where it can, else LiteLLM.
         bridge_url: A bridge service (``omni serve``) that answers instead of the engine in this process.
         bridge_token: Its token.
 
@@ -262,6 +265,7 @@ def configure(
         "allowed_hosts": allowed_hosts,
         "allow_endpoints": allow_endpoints,
         "allow_private_images": allow_private_images,
+        "engine": engine,
         "bridge_url": bridge_url,
         "bridge_token": bridge_token,
     }

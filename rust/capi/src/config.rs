@@ -3,7 +3,7 @@
 use crate::scripted::{Line, Scripted};
 use omni_bridge_rs::catalogue::Catalogue;
 use omni_bridge_rs::{
-    Bridge, Budget, Client, Error, Limit, Object, Result, Retry, RetryPolicy, Timeout, Timeouts,
+    Bridge, Budget, Client, EngineChoice, Error, Limit, Object, Result, Retry, RetryPolicy, Timeout, Timeouts,
 };
 use omni_core::{from_slice_lenient, unreadable};
 use serde::Deserialize;
@@ -85,6 +85,7 @@ pub(crate) fn client(config: &[u8]) -> Result<Client> {
     let allow_private_images: Option<bool> = fields.take("allow_private_images", "true or false")?;
     let script: Option<Vec<Vec<Value>>> =
         fields.take("script", "a list with a list of lines for each call")?;
+    let engine: Option<EngineChoice> = fields.take("engine", "\"auto\", \"native\" or \"litellm\"")?;
     fields.end()?;
 
     let way = match (bridge, &url, &script) {
@@ -105,6 +106,9 @@ pub(crate) fn client(config: &[u8]) -> Result<Client> {
         (Way::Http, Some(url)) => builder.bridge(Bridge::Url { url, token }),
         _ => builder.bridge(Bridge::Embedded),
     };
+    if let Some(choice) = engine {
+        builder = builder.engine_choice(choice);
+    }
     if let Some(python) = python {
         builder = builder.python(python);
     }

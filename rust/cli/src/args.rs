@@ -116,6 +116,10 @@ pub(crate) struct Chat {
     #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
+    /// Who is to ask [default: auto, the native engine where it can, else LiteLLM]
+    #[arg(long, value_name = "ENGINE", value_parser = ["auto", "native", "litellm"])]
+    pub(crate) engine: Option<String>,
+
     /// Instructions to the model
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,

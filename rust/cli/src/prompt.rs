@@ -3,7 +3,7 @@
 use crate::args::Chat;
 use crate::exit::Failure;
 use crate::{files, keys, output};
-use omni_core::{Content, Message, Part, Request, Role, Timeout};
+use omni_core::{Content, EngineChoice, Message, Part, Request, Role, Timeout};
 use serde_json::{Map, Value};
 use std::io::{self, IsTerminal, Read};
 
@@ -27,6 +27,11 @@ pub(crate) async fn request(chat: &Chat, verbose: bool) -> Result<Request, Failu
     messages.push(asked);
     let mut request = Request::new(String::new(), messages);
     request.api_base.clone_from(&chat.api_base);
+    request.engine = match chat.engine.as_deref() {
+        Some("native") => Some(EngineChoice::Native),
+        Some("litellm") => Some(EngineChoice::Litellm),
+        _ => None,
+    };
     request.timeout = chat.timeout.map(Timeout::Total);
     request = set(request, &chat.set)?;
     if request.model.is_empty() {

@@ -12,7 +12,9 @@ use crate::source::Source;
 use crate::spend::{Ledger, Pricing};
 use crate::storm::Storm;
 use omni_bridge_py::embedded::EmbeddedConfig;
-use omni_core::{Budget, ChatEngine, Result, Retry, RetryPolicy, Timeout, Timeouts, Usage};
+use omni_core::{
+    Budget, ChatEngine, EngineChoice, Error, Result, Retry, RetryPolicy, Timeout, Timeouts, Usage,
+};
 use omni_transport::Transport;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -65,6 +67,7 @@ impl std::fmt::Debug for Bridge {
 #[must_use = "a builder does nothing until `build`"]
 pub struct ClientBuilder {
     engine: Option<Arc<dyn ChatEngine>>,
+    choice: Option<EngineChoice>,
     catalogue: Catalogue,
     credentials: Option<Arc<dyn Credentials>>,
     bridge: Bridge,
@@ -83,6 +86,7 @@ impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
             engine: None,
+            choice: None,
             catalogue: Catalogue::builtin(),
             credentials: None,
             bridge: Bridge::default(),
@@ -117,6 +121,13 @@ impl ClientBuilder {
     /// Another engine than those behind a [`Bridge`], for example [`testing::FakeEngine`](crate::testing::FakeEngine).
     pub fn engine(mut self, engine: impl ChatEngine + 'static) -> Self {
         self.engine = Some(Arc::new(engine));
+        self
+    }
+
+    /// Who is to answer where a request does not say. Default: what `OMNI_BRIDGE_ENGINE` says (auto, native or litellm),
+    /// else auto: the native engine where it can, else `LiteLLM`.
+    pub fn engine_choice(mut self, choice: EngineChoice) -> Self {
+        self.choice = Some(choice);
         self
     }
 
@@ -218,7 +229,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The client. Starts nothing and reads no environment.
+    /// The client. Starts nothing; of the environment it reads `OMNI_BRIDGE_ENGINE`.
     ///
     /// # Errors
     /// `invalid_request` naming the limit, the fallback or the address that cannot be.
@@ -236,6 +247,10 @@ impl ClientBuilder {
         for (at, entry) in self.fallbacks.iter().enumerate() {
             fallback::check(at, entry)?;
         }
+        let choice = match self.choice {
+            Some(choice) => choice,
+            None => choice_of_environment()?,
+        };
         // A bridge service has a native engine of its own, and the keys.
         let native = (self.engine.is_none() && self.bridge == Bridge::Embedded).then(|| {
             let keys = LocalKeys::default();
@@ -245,6 +260,7 @@ impl ClientBuilder {
                 environments: Arc::clone(keys.environments()),
                 credentials: self.credentials.unwrap_or_else(|| Arc::new(keys)),
                 principal: Principal::local(),
+                choice,
                 allow_endpoints: self.embedding.allow_endpoints,
                 allowed_hosts: self.embedding.allowed_hosts.clone(),
             })
@@ -286,3 +302,18 @@ impl std::fmt::Debug for ClientBuilder {
             .finish_non_exhaustive()
     }
 }
+
+/// What `OMNI_BRIDGE_ENGINE` says.
+fn choice_of_environment() -> Result<EngineChoice> {
+    let Some(word) = std::env::var_os(CHOICE).filter(|word| !word.is_empty()) else {
+        return Ok(EngineChoice::Auto);
+    };
+    let known = EngineChoice::ALL.iter().find(|choice| word == choice.name());
+    known.copied().ok_or_else(|| {
+        Error::invalid(format!(
+            "{CHOICE}: expected \"auto\", \"native\" or \"litellm\"; unset it, or set one of these"
+        ))
+    })
+}
+
+const CHOICE: &str = "OMNI_BRIDGE_ENGINE";

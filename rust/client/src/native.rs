@@ -65,6 +65,8 @@ pub(crate) struct Native {
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) environments: Arc<Environments>,
     pub(crate) principal: Principal,
+    /// Who is to answer where a request does not say.
+    pub(crate) choice: EngineChoice,
     pub(crate) allow_endpoints: bool,
     pub(crate) allowed_hosts: Vec<String>,
 }
@@ -77,12 +79,12 @@ impl Native {
         stream: bool,
         connect: Option<Duration>,
     ) -> Route {
-        if request.engine == Some(EngineChoice::Litellm) {
+        if self.choice(request) == EngineChoice::Litellm {
             return Route::Bridge(None);
         }
         let aimed = match self.aim(request) {
             Ok(aimed) => aimed,
-            Err(not) => return not.route(request),
+            Err(not) => return not.route(request, self.choice(request)),
         };
         let found = match request.api_key.as_deref() {
             Some(key) => Some(Ok(Some(FoundKey {
@@ -114,6 +116,10 @@ impl Native {
             let found = credentials::find(&*native.credentials, &native.principal, &ask, None).await;
             native.send(&request, aimed, found, stream, connect)
         }))
+    }
+
+    fn choice(&self, request: &Request) -> EngineChoice {
+        request.engine.unwrap_or(self.choice)
     }
 
     fn aim(&self, request: &Request) -> Result<Aimed, Not> {
@@ -160,7 +166,7 @@ impl Native {
             .and_then(|found| self.outgoing(request, aimed, found, stream, connect))
         {
             Ok(outgoing) => Route::Native(omni_providers::call(&self.transport, outgoing)),
-            Err(not) => not.route(request),
+            Err(not) => not.route(request, self.choice(request)),
         }
     }
 
@@ -261,10 +267,10 @@ impl Native {
 }
 
 impl Not {
-    fn route(self, request: &Request) -> Route {
+    fn route(self, request: &Request, choice: EngineChoice) -> Route {
         match self {
             Not::Refused(error) => Route::Refused(error.for_model(&request.model)),
-            Not::Declined(why) if request.engine == Some(EngineChoice::Native) => {
+            Not::Declined(why) if choice == EngineChoice::Native => {
                 let message = format!(
                     "the native engine does not take this call: {why}; leave engine out, or ask for \"litellm\""
                 );

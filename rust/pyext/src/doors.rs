@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::error::{guarded, raise};
 use crate::frozen;
 use crate::runtime;
-use omni_bridge::{Bridge, Budget, Client, Limit, Retry, RetryPolicy, Timeout, Timeouts};
+use omni_bridge::{Bridge, Budget, Client, EngineChoice, Limit, Retry, RetryPolicy, Timeout, Timeouts};
 use omni_core::{CONTRACT, Code, Event, FinishReason, Role};
 use pyo3::prelude::*;
 use serde::Deserialize;
@@ -24,6 +24,7 @@ struct Config {
     allow_endpoints: Option<bool>,
     allowed_hosts: Option<Vec<String>>,
     allow_private_images: Option<bool>,
+    engine: Option<EngineChoice>,
     bridge_url: Option<String>,
     bridge_token: Option<String>,
 }
@@ -73,6 +74,9 @@ fn configure(document: &Bound<'_, PyAny>) -> PyResult<()> {
         }
         if let Some(allow) = config.allow_private_images {
             builder = builder.allow_private_images(allow);
+        }
+        if let Some(choice) = config.engine {
+            builder = builder.engine_choice(choice);
         }
         if let Some(url) = config.bridge_url {
             builder = builder.bridge(Bridge::Url {
