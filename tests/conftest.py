@@ -30,7 +30,7 @@ os.environ["OMNI_CONFIG"] = ""
 OF_LITELLM = re.compile(
     r"test_(engine|engine_\w+|litellm_\w+|keys|keys_guard|exit|fork|soak|capi|capi_ctypes|service_process|vectors_doors)"
 )
-"""Modules that hold the engine in Python: its loop, its process, LiteLLM. Others ask whom a user would ask."""
+"""Modules that hold the engine in Python: its loop, its process, LiteLLM. Others ask whom a user would."""
 
 # In CI a test that did not run is a test that failed: a green run must mean that everything was checked.
 NO_SKIP = os.environ.get("OMNI_CI_NO_SKIP") == "1"

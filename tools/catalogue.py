@@ -380,7 +380,8 @@ def prices(info: Json) -> list[str]:
             with_default_cache_read_rate,
         )
 
-        info = with_default_cache_read_rate(info)
+        filled: Any = with_default_cache_read_rate(cast("Any", info))  # a dict, which LiteLLM types
+        info = filled
     for field, value in info.items():
         match = _PRICE.fullmatch(field)
         if match and isinstance(value, (int, float)):

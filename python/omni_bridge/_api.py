@@ -181,7 +181,7 @@ def register_provider(
         key_env: The environment variable that holds its key, or several; none for a server without keys.
         headers: Headers for every call.
         persist: Whether it is written into the user's ``omni.toml`` too.
-        **fields: Any other field of a provider in ``omni.toml``: ``auth``, ``dialect``, ``models``, ``replace`` ...
+        **fields: Any other field of a provider in ``omni.toml``: ``auth``, ``dialect``, ``models`` ...
 
     Raises:
         InvalidRequestError: A field that cannot be, with its name and what was probably meant.
@@ -244,8 +244,8 @@ def configure(
         allowed_hosts: Hosts, beside a provider's own, to which a key of the environment may be sent.
         allow_endpoints: Whether requests may set ``api_base``, ``api_key`` and ``headers`` (they may).
         allow_private_images: Whether images may be fetched from private addresses (they may not).
-        engine: Who is to answer where a call does not say; else what ``OMNI_BRIDGE_ENGINE`` says, else "auto":
-            the native engine where it can, else LiteLLM.
+        engine: Who is to answer where a call does not say; else what ``OMNI_BRIDGE_ENGINE`` says, else
+            "auto": the native engine where it can, else LiteLLM.
         bridge_url: A bridge service (``omni serve``) that answers instead of the engine in this process.
         bridge_token: Its token.
 

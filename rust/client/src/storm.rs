@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn one_providers_trouble_is_not_anothers() {
+    fn the_trouble_of_one_provider_is_its_own() {
         let (storm, now) = (Storm::default(), Instant::now());
         drain(&storm, "a", now);
         assert_eq!(drain(&storm, "b", now), 100);

@@ -92,7 +92,7 @@ mod tests {
         for wrong in [
             "",
             "hunter2",
-            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
         ] {
             let error = roots(wrong.as_bytes()).unwrap_err();
             assert!(

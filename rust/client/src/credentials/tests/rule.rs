@@ -73,7 +73,7 @@ fn no_key_but_the_calls_own_goes_to_a_foreign_api_base() {
 }
 
 #[test]
-fn a_provider_of_ones_own_making_gets_anothers_key_only_at_the_base_that_the_configuration_names() {
+fn a_provider_of_ones_own_making_gets_the_key_of_another_only_at_the_base_that_the_configuration_names() {
     let environments = Environments::fixed([("OPENAI_API_KEY", CANARY)]);
     let acme = Known {
         provider: "acme",
