@@ -380,7 +380,8 @@ def prices(info: Json) -> list[str]:
             with_default_cache_read_rate,
         )
 
-        filled: Any = with_default_cache_read_rate(cast("Any", info))  # a dict, which LiteLLM types
+        given: Any = info  # LiteLLM types it, we do not
+        filled: Any = with_default_cache_read_rate(given)
         info = filled
     for field, value in info.items():
         match = _PRICE.fullmatch(field)
