@@ -87,7 +87,7 @@ def test_chat(here: dict[str, Any]):
     reply = omni_bridge.chat(HI, **here)
     assert isinstance(reply, omni_bridge.ChatReply)
     assert reply.content.startswith("You said: hi.")
-    assert (reply.finish_reason, reply.engine, reply.provider) == ("stop", "litellm", "openai")
+    assert (reply.finish_reason, reply.engine, reply.provider) == ("stop", "native", "openai")
     assert reply.tool_calls == []
     assert reply.usage.input_tokens
     assert [attempt.error for attempt in reply.attempts] == [None]

@@ -998,7 +998,7 @@ class Channel:
         """How many futures wait."""
 
 def register_provider(definition: object) -> None:
-    """What `omni_bridge.register_provider` does."""
+    """Adds a provider that the native engine can ask."""
 
 def configure(document: object) -> None:
     """Sets the defaults of all calls that begin from now on."""

@@ -163,7 +163,7 @@ impl Native {
     ) -> Route {
         match found
             .map_err(Not::Refused)
-            .and_then(|found| self.outgoing(request, aimed, found, stream, connect))
+            .and_then(|found| self.outgoing(request, aimed, found.as_ref(), stream, connect))
         {
             Ok(outgoing) => Route::Native(omni_providers::call(&self.transport, outgoing)),
             Err(not) => not.route(request, self.choice(request)),
@@ -174,7 +174,7 @@ impl Native {
         &self,
         request: &Request,
         aimed: Aimed,
-        found: Option<FoundKey>,
+        found: Option<&FoundKey>,
         stream: bool,
         connect: Option<Duration>,
     ) -> Result<Outgoing, Not> {
@@ -204,7 +204,7 @@ impl Native {
             );
         }
         let mut secrets: Vec<String> = given_in(request).map(str::to_owned).collect();
-        match &found {
+        match found {
             Some(key) => {
                 guard.may_send(key, &url)?;
                 put_key(&mut headers, &provider.auth, key)?;

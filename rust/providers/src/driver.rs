@@ -152,7 +152,7 @@ enum Stage {
     /// The wire's last event was seen; the body's end is still to come, which the timer bounds.
     Lingering(Box<Answer>, Pin<Box<Sleep>>),
     /// All bytes were read: what is left are events, then this.
-    Telling(Box<Answer>, Option<Step>),
+    Telling(Box<Answer>, Box<Option<Step>>),
     Ended,
 }
 
@@ -212,16 +212,13 @@ impl Conversation {
                         self.stage = Stage::Lingering(answer, Box::pin(tokio::time::sleep(LINGER)));
                         continue;
                     }
-                    match ready!(self.exchange.poll_chunk(context))? {
-                        Some(chunk) => {
-                            if let Err(fault) = answer.push(&chunk) {
-                                self.tell(Err(fault));
-                            }
+                    if let Some(chunk) = ready!(self.exchange.poll_chunk(context))? {
+                        if let Err(fault) = answer.push(&chunk) {
+                            self.tell(Err(fault));
                         }
-                        None => {
-                            let ended = answer.end();
-                            self.tell(ended);
-                        }
+                    } else {
+                        let ended = answer.end();
+                        self.tell(ended);
                     }
                 }
                 Stage::Lingering(answer, timer) => {
@@ -260,7 +257,9 @@ impl Conversation {
             Err(fault) => Step::Failed(error::of_fault(&self.asked.case(self.head.as_ref()), fault)),
         };
         self.stage = match std::mem::replace(&mut self.stage, Stage::Ended) {
-            Stage::Reading(answer) | Stage::Lingering(answer, _) => Stage::Telling(answer, Some(last)),
+            Stage::Reading(answer) | Stage::Lingering(answer, _) => {
+                Stage::Telling(answer, Box::new(Some(last)))
+            }
             other => other,
         };
     }

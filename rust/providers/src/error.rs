@@ -225,9 +225,8 @@ fn by_status(status: u16) -> Option<Code> {
         429 => Code::RateLimit,
         501 => Code::Unsupported,
         503 | 529 => Code::Overloaded,
-        424 | 499 => Code::Provider,
+        424 | 499 | 500.. => Code::Provider,
         400..=499 => Code::InvalidRequest,
-        500.. => Code::Provider,
         _ => return None,
     })
 }

@@ -78,12 +78,11 @@ impl Parts {
 
     /// More text; begins a part if none is open.
     pub(crate) fn text(&mut self, text: impl Into<String>) {
-        let index = match self.open {
-            Some((Open::Text, index)) => index,
-            _ => {
-                self.begin_text();
-                self.next - 1
-            }
+        let index = if let Some((Open::Text, index)) = self.open {
+            index
+        } else {
+            self.begin_text();
+            self.next - 1
         };
         let text = text.into();
         if !text.is_empty() {
@@ -93,12 +92,11 @@ impl Parts {
 
     /// More reasoning; begins a part if none is open.
     pub(crate) fn reasoning(&mut self, text: impl Into<String>) {
-        let index = match self.open {
-            Some((Open::Reasoning, index)) => index,
-            _ => {
-                self.begin_reasoning(None);
-                self.next - 1
-            }
+        let index = if let Some((Open::Reasoning, index)) = self.open {
+            index
+        } else {
+            self.begin_reasoning(None);
+            self.next - 1
         };
         let text = text.into();
         if !text.is_empty() {

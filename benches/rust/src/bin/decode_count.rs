@@ -81,6 +81,7 @@ fn answer(wire: Wire) -> Answer {
     Answer::new(protocol(wire), &context, model(wire), None)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "map_err hands it over")]
 fn describe(fault: Fault) -> Failure {
     format!("the canned answer is not understood: {fault:?}").into()
 }
