@@ -7,7 +7,7 @@ use serde_json::json;
 const CANARY: &str = "canary-0123456789-abcdef";
 
 /// What becomes of a call where the environment is `variables`. Nothing is sent before it is polled.
-fn route(variables: &[(&'static str, &'static str)], more: serde_json::Value) -> Result<(), Error> {
+fn route(variables: &[(&'static str, &'static str)], more: &serde_json::Value) -> Result<(), Error> {
     let environments = Arc::new(Environments::fixed(variables.iter().copied()));
     let native = Arc::new(Native {
         transport: Transport::new(),
@@ -33,14 +33,14 @@ fn route(variables: &[(&'static str, &'static str)], more: serde_json::Value) ->
 #[test]
 fn a_key_that_the_call_did_not_bring_goes_to_no_host_that_a_header_names() {
     let environment = [("OPENAI_API_KEY", CANARY)];
-    assert!(route(&environment, json!({})).is_ok());
-    assert!(route(&environment, json!({"headers": {"x-team": "blue"}})).is_ok());
-    let error = route(&environment, json!({"headers": {"Host": "evil.example"}})).unwrap_err();
+    assert!(route(&environment, &json!({})).is_ok());
+    assert!(route(&environment, &json!({"headers": {"x-team": "blue"}})).is_ok());
+    let error = route(&environment, &json!({"headers": {"Host": "evil.example"}})).unwrap_err();
     assert_eq!(error.code, Code::Authentication);
     assert!(error.message.contains("headers.host"), "{error}");
     assert!(!error.message.contains(CANARY), "{error}");
     let own = json!({"headers": {"Host": "inner.example"}, "api_key": "mine"});
-    assert!(route(&environment, own).is_ok());
+    assert!(route(&environment, &own).is_ok());
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_header_beside_ascii_is_seen_by_the_guard() {
         ("ORG_TOKEN", "canary-0123456789"),
     ];
     let foreign = json!({"api_base": "https://evil.example/v1", "api_key": "mine"});
-    let error = route(&environment, foreign).unwrap_err();
+    let error = route(&environment, &foreign).unwrap_err();
     assert_eq!(error.code, Code::Authentication);
     assert!(
         error.message.contains("the header openai-organization"),
