@@ -231,8 +231,7 @@ impl Conversation {
                         // What follows the last event is nobody's, however much it is: while there is something to
                         // read, the timer below is not asked.
                         Poll::Ready(Ok(Some(_))) if Instant::now() < timer.deadline() => continue,
-                        Poll::Ready(Ok(Some(_))) => true,
-                        Poll::Ready(Ok(None) | Err(_)) => true,
+                        Poll::Ready(_) => true,
                         Poll::Pending => timer.as_mut().poll(context).is_ready(),
                     };
                     if !over {
