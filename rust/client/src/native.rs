@@ -207,6 +207,14 @@ impl Native {
         match found {
             Some(key) => {
                 guard.may_send(key, &url)?;
+                // What stands before a provider hands a request on by this name, and the guard knows the address only.
+                if key.source != Source::Call
+                    && request.headers.iter().flatten().any(|(name, _)| is_host(name))
+                {
+                    let message = "headers.host: with a key that the call did not bring, the address alone says whom it \
+                                   reaches. Pass api_key for this call, or leave the header out";
+                    return Err(Not::Refused(Error::new(Code::Authentication, message)));
+                }
                 put_key(&mut headers, &provider.auth, key)?;
                 if key.source != Source::Call {
                     secrets.push(key.secret.expose().to_owned());
@@ -224,9 +232,12 @@ impl Native {
             }
             None => {}
         }
-        let shown = headers
+        // A value may be UTF-8 beside ASCII; whatever it is, the guard sees it.
+        let shown: Vec<_> = headers
             .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+            .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        let shown = shown.iter().map(|(name, value)| (*name, &**value));
         match guard.verdict(&url, shown, &encoded.body) {
             Verdict::Go => {}
             Verdict::Without(names) => {
@@ -315,6 +326,10 @@ pub(crate) fn put_key(headers: &mut HeaderMap, auth: &Auth, key: &FoundKey) -> R
     Ok(())
 }
 
+fn is_host(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host")
+}
+
 fn header_name(name: &str) -> Result<HeaderName> {
     HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| Error::invalid(format!("headers.{name:.100}: this cannot be a header's name")))
@@ -330,3 +345,6 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue> {
     value.set_sensitive(true);
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests;

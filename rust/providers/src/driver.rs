@@ -13,7 +13,7 @@ use omni_transport::{Call, Exchange, Head, Transport};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// Bytes of an error's body that are read.
 const MAX_ERROR: usize = 64 * 1024;
@@ -57,7 +57,9 @@ pub fn join(base: &str, path: &str) -> String {
     let (base, base_query) = base.split_once('?').unwrap_or((base, ""));
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let base = base.trim_end_matches('/');
-    let first = path[1..].find('/').map_or(path, |end| &path[..=end]);
+    // A dialect of the user's own making may have no path at all.
+    let rest = path.strip_prefix('/').unwrap_or_default();
+    let first = rest.find('/').map_or(path, |end| &path[..=end]);
     let mut url = if base.ends_with(path) {
         base.to_owned()
     } else if first.len() < path.len() && base.ends_with(first) {
@@ -223,9 +225,10 @@ impl Conversation {
                 }
                 Stage::Lingering(answer, timer) => {
                     let over = match self.exchange.poll_chunk(context) {
-                        // What follows the last event is nobody's.
-                        Poll::Ready(Ok(Some(_))) => continue,
-                        Poll::Ready(Ok(None) | Err(_)) => true,
+                        // What follows the last event is nobody's, however much it is: while there is something to
+                        // read, the timer below is not asked.
+                        Poll::Ready(Ok(Some(_))) if Instant::now() < timer.deadline() => continue,
+                        Poll::Ready(_) => true,
                         Poll::Pending => timer.as_mut().poll(context).is_ready(),
                     };
                     if !over {
@@ -324,5 +327,11 @@ mod tests {
         ] {
             assert_eq!(join(base, path), want);
         }
+    }
+
+    #[test]
+    fn a_base_without_a_path_stays_as_it_is() {
+        assert_eq!(join("https://a/v1", ""), "https://a/v1");
+        assert_eq!(join("https://a/v1/", "?b=1"), "https://a/v1?b=1");
     }
 }

@@ -34,21 +34,25 @@ impl Socket {
     /// The kernel is asked. What the runtime knows of the socket may be old, above all where it is not driven between
     /// calls, and a request into a closed connection is a failed call.
     pub(crate) async fn is_alive(&mut self) -> bool {
-        // TLS may have records of its own to read (session tickets): they are read, and the kernel asked again.
+        // TLS may hold what nobody asked for where the kernel does not see it, and may have records of its own to
+        // read (session tickets): it is read first, and after each record the kernel is asked again.
         for _ in 0..4 {
+            let plain = matches!(self, Socket::Tcp(_));
+            if !plain {
+                let quiet = std::future::poll_fn(|context| {
+                    let read = Pin::new(&mut *self).poll_read(context, &mut ReadBuf::new(&mut [0]));
+                    Poll::Ready(read.is_pending())
+                });
+                if !quiet.await {
+                    return false;
+                }
+            }
             match socket2::SockRef::from(self.tcp()).peek(&mut [MaybeUninit::uninit()]) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return false,
             }
-            if matches!(self, Socket::Tcp(_)) || self.tcp().ready(Interest::READABLE).await.is_err() {
-                return false;
-            }
-            let quiet = std::future::poll_fn(|context| {
-                let read = Pin::new(&mut *self).poll_read(context, &mut ReadBuf::new(&mut [0]));
-                Poll::Ready(read.is_pending())
-            });
-            if !quiet.await {
+            if plain || self.tcp().ready(Interest::READABLE).await.is_err() {
                 return false;
             }
         }

@@ -14,6 +14,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::{Certificates, Sent, Server, listen, post, settled, text};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -259,4 +260,43 @@ async fn a_stream_that_broke_while_the_server_worked_is_not_sent_again() {
     assert_eq!((error.code, error.retryable), (Code::Connection, true));
     drop(transport);
     assert_eq!(server.await.unwrap(), 1);
+}
+
+/// The answer fills what is read at a time to its last byte, so that what follows waits inside TLS, where the kernel
+/// knows nothing of it.
+#[tokio::test]
+async fn what_follows_an_answer_inside_tls_never_answers_the_next_call() {
+    let certificates = Certificates::new();
+    let acceptor = certificates.acceptor("http/1.1");
+    let (listener, url) = listen().await;
+    tokio::spawn(async move {
+        loop {
+            let Ok(mut socket) = acceptor.accept(listener.accept().await.unwrap().0).await else {
+                continue;
+            };
+            tokio::spawn(async move {
+                while let Some(request) = support::read_request(&mut socket).await {
+                    if !request.starts_with("POST /long") {
+                        socket.write_all(support::OK).await.unwrap();
+                        socket.flush().await.unwrap();
+                        continue;
+                    }
+                    let head = "HTTP/1.1 200 OK\r\ncontent-length: 16300\r\nx-fill: ";
+                    let fill = "x".repeat(16 * 1024 - 16300 - head.len() - 4);
+                    let mut answer = format!("{head}{fill}\r\n\r\n{}", "y".repeat(16300)).into_bytes();
+                    answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged");
+                    socket.write_all(&answer).await.unwrap();
+                    socket.flush().await.unwrap();
+                }
+            });
+        }
+    });
+    let url = url.replace("http:", "https:");
+    let builder = Transport::builder().root_certificates(certificates.ca.as_bytes());
+    let transport = builder.unwrap().build();
+    for _ in 0..3 {
+        let long = text(&transport, post(format!("{url}/long"))).await.unwrap();
+        assert_eq!(long.len(), 16300);
+        assert_eq!(text(&transport, post(url.clone())).await.unwrap(), "hello");
+    }
 }

@@ -96,6 +96,11 @@ pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result
         dialect: dialect(request, target),
         stream,
     };
+    // No encoding hides these from servers that tidy paths up.
+    if matches!(target.model.as_str(), "" | "." | "..") && body.dialect.path.contains("{model}") {
+        let why = format!("model: {:?} is no name that can stand in a path", target.model);
+        return Err(Error::invalid(why).for_model(&request.model));
+    }
     let options = Options::of(request, target, body.dialect);
     let bytes = if options.any() {
         serde_json::to_value(&body).and_then(|mut value| {

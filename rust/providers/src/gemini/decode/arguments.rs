@@ -6,14 +6,19 @@ use crate::value::{objects, text};
 use omni_core::Object;
 use serde_json::Value;
 
-/// A list is made at most this much longer by one piece: an index is the provider's word.
+/// Places of lists that a call's pieces may leap over, all together: an index is the provider's word, and a few bytes
+/// of it must not fill the memory.
 const MOST: usize = 4096;
+/// How deep a path may lead: as deep as JSON is read. What is nested deeper could not even be dropped.
+const DEEPEST: usize = 128;
 
 /// A call that has begun and is not whole.
 pub(super) struct Unfinished {
     index: u32,
     arguments: Value,
     signature: Option<String>,
+    /// How many places of lists may still be leapt over.
+    room: usize,
 }
 
 impl Unfinished {
@@ -22,6 +27,7 @@ impl Unfinished {
             index,
             arguments: Value::Object(Object::new()),
             signature: None,
+            room: MOST,
         }
     }
 
@@ -34,7 +40,7 @@ impl Unfinished {
             have.extend(args.clone());
         }
         for piece in objects(call.get("partialArgs")) {
-            if let Some(place) = place(&mut self.arguments, text(piece.get("jsonPath"))) {
+            if let Some(place) = place(&mut self.arguments, text(piece.get("jsonPath")), &mut self.room) {
                 put(place, piece);
             }
         }
@@ -63,9 +69,14 @@ fn put(place: &mut Value, piece: &Object) {
 }
 
 /// The place that a path such as `$.rooms[0].name` or `$['a b']` names, made where it is not there.
-fn place<'a>(mut value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+fn place<'a>(mut value: &'a mut Value, path: &str, room: &mut usize) -> Option<&'a mut Value> {
     let mut rest = path.strip_prefix('$')?;
+    let mut depth = 0;
     while !rest.is_empty() {
+        depth += 1;
+        if depth > DEEPEST {
+            return None;
+        }
         if let Some(after) = rest.strip_prefix('.') {
             let end = after.find(['.', '[']).unwrap_or(after.len());
             value = member(value, &after[..end])?;
@@ -79,7 +90,7 @@ fn place<'a>(mut value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
             rest = after.strip_prefix(']')?;
         } else {
             let (number, after) = after.split_once(']')?;
-            value = item(value, number.parse().ok()?)?;
+            value = item(value, number.parse().ok()?, room)?;
             rest = after;
         }
     }
@@ -93,16 +104,60 @@ fn member<'a>(value: &'a mut Value, name: &str) -> Option<&'a mut Value> {
     Some(value.as_object_mut()?.entry(name).or_insert(Value::Null))
 }
 
-fn item(value: &mut Value, at: usize) -> Option<&mut Value> {
+fn item<'a>(value: &'a mut Value, at: usize, room: &mut usize) -> Option<&'a mut Value> {
     if value.is_null() {
         *value = Value::Array(Vec::new());
     }
     let list = value.as_array_mut()?;
     if at >= list.len() {
-        if at - list.len() > MOST {
-            return None;
-        }
+        *room = room.checked_sub(at - list.len())?;
         list.resize(at + 1, Value::Null);
     }
     list.get_mut(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(pieces: &[(String, &str)]) -> Unfinished {
+        let mut call = Unfinished::new(0);
+        for (path, text) in pieces {
+            let piece =
+                json!({"partialArgs": [{"jsonPath": path, "stringValue": text}], "willContinue": true});
+            call.take(piece.as_object().unwrap(), None);
+        }
+        call
+    }
+
+    /// How many values there are.
+    fn values(value: &Value) -> usize {
+        1 + match value {
+            Value::Array(list) => list.iter().map(values).sum(),
+            Value::Object(fields) => fields.values().map(values).sum(),
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn a_path_without_end_is_left_out() {
+        let call = told(&[
+            (format!("${}", ".a".repeat(200_000)), "x"),
+            (format!("${}", "[0]".repeat(200_000)), "x"),
+            ("$.b".to_owned(), "y"),
+        ]);
+        assert_eq!(call.arguments["b"], "y");
+        assert!(values(&call.arguments) < 1000);
+    }
+
+    #[test]
+    fn a_few_bytes_of_indexes_do_not_fill_the_memory() {
+        let leaps = (0..100).map(|at| (format!("$.a[{at}]{}", "[4000]".repeat(50)), "x"));
+        let call = told(&leaps.collect::<Vec<_>>());
+        assert!(values(&call.arguments) < 20_000, "{}", values(&call.arguments));
+        let list = (0..5000).map(|at| (format!("$.a[{at}]"), "x"));
+        let call = told(&list.collect::<Vec<_>>());
+        assert_eq!(call.arguments["a"].as_array().unwrap().len(), 5000);
+    }
 }

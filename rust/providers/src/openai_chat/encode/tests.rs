@@ -405,6 +405,19 @@ fn azure_has_deployments_and_versions_in_its_path() {
 }
 
 #[test]
+fn no_model_leads_out_of_its_place_in_the_path() {
+    let mut target = target("azure");
+    for up in ["", ".", ".."] {
+        up.clone_into(&mut target.model);
+        let error = encode(&request(json!({})), &target, false).unwrap_err();
+        assert_eq!(error.code, Code::InvalidRequest, "{up}");
+        assert!(error.message.contains("model"), "{error}");
+    }
+    "..x".clone_into(&mut target.model);
+    assert!(encode(&request(json!({})), &target, false).is_ok());
+}
+
+#[test]
 fn a_server_that_is_not_openais_is_spoken_to_as_most_servers_are() {
     let asked = |base: &str| body("openai", json!({"max_tokens": 1, "api_base": base}));
     for home in ["https://api.openai.com/v1", "https://eu.api.openai.com:443/v1"] {
