@@ -14,7 +14,7 @@ WIRES = {
 }
 TEXT = "Hello, wörld 🌍!"
 
-# fault: (code, status)
+# By the fault's name: the code of the contract and the status.
 EXPECTED = {
     "400": ("invalid_request", 400),
     "401": ("authentication", 401),

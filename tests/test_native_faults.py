@@ -1,4 +1,4 @@
-"""What our native engine makes of everything that goes wrong at a provider: the same as our LiteLLM engine."""
+"""What our native engine makes of all that goes wrong at a provider: the same as our LiteLLM engine."""
 
 from __future__ import annotations
 
