@@ -17,16 +17,10 @@ MINE = "the-callers-own-key-0123456789"
 # The model, what stands behind the host, the variables of the key and of the base, and the header of the key.
 WIRES = {
     "openai_chat": ("openai/gpt-4o", "/v1", "OPENAI_API_KEY", "OPENAI_API_BASE", "authorization"),
-    "openai_responses": (
-        "openai/responses/gpt-5",
-        "/v1",
-        "OPENAI_API_KEY",
-        "OPENAI_API_BASE",
-        "authorization",
-    ),
     "anthropic": ("anthropic/claude-sonnet-4-5", "", "ANTHROPIC_API_KEY", "ANTHROPIC_API_BASE", "x-api-key"),
     "gemini": ("gemini/gemini-2.5-flash", "/v1beta", "GEMINI_API_KEY", "GEMINI_API_BASE", "x-goog-api-key"),
 }
+WIRES["openai_responses"] = ("openai/responses/gpt-5", *WIRES["openai_chat"][1:])
 wires = pytest.mark.parametrize("wire", WIRES)
 streams = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
@@ -54,9 +48,7 @@ def server():
 
 def ask(wire, streamed=False, **options):
     options = {"model": WIRES[wire][0], "engine": "native", "retry": 0, "max_tokens": 50, **options}
-    if streamed:
-        return omni_bridge.stream_sync(HI, **options).reply()
-    return omni_bridge.chat(HI, **options)
+    return omni_bridge.stream_sync(HI, **options).reply() if streamed else omni_bridge.chat(HI, **options)
 
 
 def base_of(server, wire, fault="ok"):
@@ -136,21 +128,17 @@ def test_the_base_of_another_provider_is_foreign_too(server, wire, monkeypatch):
 @wires
 def test_a_key_of_the_environment_is_not_smuggled_in_another_place(server, wire, monkeypatch):
     monkeypatch.setenv("SOMEBODYS_API_KEY", CANARY)
-    where = {"api_base": base_of(server, wire), "api_key": MINE}
-    for smuggled in (
-        {"api_base": f"{base_of(server, wire)}/{CANARY}"},
-        {"model": f"{WIRES[wire][0]}-{CANARY}"},
-    ):
+    base = base_of(server, wire)
+    for smuggled in ({"api_base": f"{base}/{CANARY}"}, {"model": f"{WIRES[wire][0]}-{CANARY}"}):
         with pytest.raises(omni_bridge.AuthenticationError):
-            ask(wire, **{**where, **smuggled})
+            ask(wire, **{"api_base": base, "api_key": MINE, **smuggled})
     assert server.connections_total == 0
 
 
-@wires
-def test_without_any_key_the_error_names_the_variable_and_nothing_is_sent(server, wire):
-    with pytest.raises(omni_bridge.AuthenticationError) as caught:
+@pytest.mark.parametrize(("wire", "name"), [("openai_chat", "OPENAI_API_KEY"), ("gemini", "GOOGLE_API_KEY")])
+def test_without_any_key_the_error_says_what_to_set_and_nothing_is_sent(server, wire, name):
+    with pytest.raises(omni_bridge.AuthenticationError, match=f"set {name}"):
         ask(wire, api_base=base_of(server, wire))
-    assert WIRES[wire][2] in caught.value.message
     assert server.connections_total == 0
 
 
@@ -161,12 +149,9 @@ def test_a_redirect_to_another_host_carries_no_key(wire, streamed, mine, monkeyp
     with Echo() as first, Echo() as second:
         first.elsewhere = f"http://127.0.0.1:{second.port}"  # another port is another server
         base = first.url + WIRES[wire][1]
-        if mine:
-            options = {"api_base": base, "api_key": MINE, "headers": {"x-mine": "a-header-of-mine-0123"}}
-        else:
-            options = {}
-            monkeypatch.setenv(WIRES[wire][2], CANARY)
-            monkeypatch.setenv(WIRES[wire][3], base)
+        monkeypatch.setenv(WIRES[wire][2], CANARY)
+        monkeypatch.setenv(WIRES[wire][3], base)
+        options = {"api_key": MINE, "headers": {"x-mine": "a-header-of-mine-0123"}} if mine else {}
         with pytest.raises(omni_bridge.OmniError):
             ask(wire, streamed, **options)
         assert (MINE if mine else CANARY) in carried(first)
@@ -257,6 +242,5 @@ def test_a_process_that_logs_all_it_can_prints_no_key(server):
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert (ran.stdout.count("ANSWERED"), ran.stdout.count("REFUSED")) == (4, 20)
     assert MINE in carried(server)
-    for secret in (CANARY, MINE):
-        assert secret not in ran.stdout + ran.stderr
-        assert secret not in carried(echo) or secret == MINE
+    assert MINE not in ran.stdout + ran.stderr
+    assert CANARY not in ran.stdout + ran.stderr + carried(server) + carried(echo)
