@@ -178,7 +178,7 @@ def test_a_provider_that_says_the_key_back_does_not_put_it_in_the_error(wire, mo
                 assert secret not in said
 
 
-def test_a_custom_provider_is_not_given_anothers_key_by_its_name(server, monkeypatch):
+def test_a_custom_provider_gets_the_key_of_another_only_when_that_is_said(server, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
     base = server.url_of("ok") + "/v1"
     with pytest.raises(omni_bridge.InvalidRequestError) as caught:
