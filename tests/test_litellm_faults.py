@@ -10,46 +10,8 @@ import pytest
 from omni_bridge.errors import OmniError, error_for
 from omni_bridge.testing import DemoServer, FaultServer
 
-KEY = "sk-the-callers-own-key-1234567890"
-PROMPT = "a prompt that is long enough to be noticed where it should not stand"
-WIRES = {
-    "openai_chat": ("openai/gpt-4o", "/v1"),
-    "openai_responses": ("openai/responses/gpt-5", "/v1"),
-    "anthropic": ("anthropic/claude-sonnet-4-5", ""),
-    "gemini": ("gemini/gemini-2.5-flash", "/v1beta"),
-}
-TEXT = "Hello, wörld 🌍!"
-
-# fault: (code, status); a pair where the streamed answer differs from the whole one
-EXPECTED = {
-    "400": ("invalid_request", 400),
-    "401": ("authentication", 401),
-    "402": ("quota", 402),
-    "403": ("permission", 403),
-    "404": ("not_found", 404),
-    "408": ("timeout", 408),
-    "413": ("invalid_request", 413),
-    "429": ("rate_limit", 429),
-    "500": ("provider", 500),
-    "502": ("provider", 502),
-    "503": ("overloaded", 503),
-    "529": ("overloaded", 529),
-    "context_length": ("context_length", 400),
-    "content_filter": ("content_filter", 400),
-    "quota": ("quota", 429),
-    "cut": ("protocol", 200),
-    "cut_clean": ("protocol", 200),
-    "reset": ("protocol", 200),
-    "no_finish": ("protocol", 200),
-    "html": ("protocol", 200),
-    "html_502": ("provider", 502),
-    "not_json": ("protocol", 200),
-    "wrong_json": ("protocol", 200),
-    "empty": ("protocol", 200),
-    "gzip_broken": ("protocol", 200),
-    "redirect_foreign": ("connection", 307),
-}
-ANSWERED = ("ok", "gzip", "redirect", "drip")
+from tests import fault_table
+from tests.fault_table import ANSWERED, EXPECTED, KEY, PROMPT, RETRYABLE, TEXT, WIRES
 
 
 @pytest.fixture(scope="module")
@@ -58,23 +20,8 @@ def faults():
         yield server
 
 
-def ask(base: str, wire: str, streamed: bool, **more):
-    model, suffix = WIRES[wire]
-    options = {
-        "api_base": base + suffix,
-        "api_key": KEY,
-        "engine": "litellm",
-        "retry": 0,
-        "timeout": 60,
-        **more,
-    }
-    messages = [{"role": "user", "content": PROMPT}]
-    if not streamed:
-        return omni_bridge.chat(messages, model, max_tokens=50, **options)
-    with omni_bridge.stream_sync(messages, model, max_tokens=50, **options) as stream:
-        for _ in stream:
-            pass
-        return stream.reply()
+def ask(base: str, wire: str, streamed: bool):
+    return fault_table.ask(base, wire, streamed, engine="litellm")
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -89,7 +36,7 @@ def test_a_fault_becomes_its_code_with_status_and_nothing_private(faults, fault,
     assert type(error) is error_for(code)
     assert error.provider == WIRES[wire][0].split("/")[0]
     assert error.model == WIRES[wire][0]
-    assert error.retryable is (code in ("timeout", "rate_limit", "provider", "protocol", "overloaded"))
+    assert error.retryable is (code in RETRYABLE)
     assert error.request_id is not None
     assert error.request_id.startswith("req_fault_")
     for private in (KEY, PROMPT):
