@@ -432,7 +432,12 @@ class Guard:
             return True
         if _named(host, port, self._allowed):
             return True
-        return any(_same(base, host, port) for base in self._environment.bases_of(self.provider))
+        # https is not taken back: a base of https is none for plain text on its port.
+        plain = not url.lower().startswith("https:")
+        return any(
+            _same(base, host, port) and not (plain and base.strip().lower().startswith("https:"))
+            for base in self._environment.bases_of(self.provider)
+        )
 
     def misses_key(self, url: str) -> bool:
         """Whether a call to this base brings no credential of its own and must not take the environment's."""

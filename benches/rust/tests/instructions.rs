@@ -1,7 +1,11 @@
 //! The decoders take no more instructions than when they were last recorded (benches/results/native.json). Counted by
 //! callgrind, so a slowdown shows whatever the machine does; without valgrind, or in a debug build, nothing is said.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a failed unwrap in a helper of a test is a failed test")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed unwrap in a helper of a test is a failed test"
+)]
 
 use serde::Deserialize;
 use std::path::Path;

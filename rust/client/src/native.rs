@@ -225,7 +225,7 @@ impl Native {
                     provider: &provider.name,
                     env: &provider.key_env,
                 };
-                if provider.other_credentials {
+                if provider.other_credentials && self.choice(request) != EngineChoice::Native {
                     return Err(Not::Declined(format!("no key for {} is known", provider.name)));
                 }
                 return Err(Not::Refused(credentials::missing(&ask, None)));

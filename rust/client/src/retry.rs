@@ -11,6 +11,8 @@ pub(crate) const DEFAULT: RetryPolicy = RetryPolicy {
     max_wait: Some(60.0),
 };
 
+/// Nobody rests longer; and an instant that far away can still be written.
+const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 const FIRST_REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(8);
 
@@ -74,10 +76,11 @@ impl Tries {
         ) {
             return None;
         }
-        let rest = match error
-            .retry_after
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        {
+        let rest = match error.retry_after.map(|seconds| {
+            Duration::try_from_secs_f64(seconds)
+                .unwrap_or(FOR_EVER)
+                .min(FOR_EVER)
+        }) {
             // Never sooner than asked; a little later, so that a crowd told the same does not come back as one.
             Some(asked) => asked + FIRST_REST.mul_f64(jitter() / 2.0),
             None => LONGEST_REST

@@ -16,10 +16,16 @@ use std::hint::black_box;
 use wire::Wire;
 
 // The canned answers and the baseline of the benchmarks of whole calls.
-#[allow(unreachable_pub, reason = "the same file is a public module of the benchmark crate")]
+#[allow(
+    unreachable_pub,
+    reason = "the same file is a public module of the benchmark crate"
+)]
 #[path = "../../../benches/rust/src/raw.rs"]
 mod raw;
-#[allow(unreachable_pub, reason = "the same file is a public module of the benchmark crate")]
+#[allow(
+    unreachable_pub,
+    reason = "the same file is a public module of the benchmark crate"
+)]
 #[path = "../../../benches/rust/src/wire.rs"]
 mod wire;
 

@@ -22,6 +22,9 @@ const MAX_ERROR: usize = 64 * 1024;
 /// end can be used again, but no server may hold a whole answer back.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// Pieces without an event that are read in one turn.
+const AT_A_TIME: u32 = 64;
+
 /// One request, ready to be sent.
 pub struct Outgoing {
     /// What is spoken.
@@ -119,6 +122,7 @@ pub fn call(transport: &Transport, outgoing: Outgoing) -> Steps {
         },
         head: None,
         request_id: None,
+        silent: 0,
         stage: Stage::Sent,
     };
     Steps::new(conversation, canceller)
@@ -163,6 +167,8 @@ struct Conversation {
     asked: Asked,
     head: Option<Head>,
     request_id: Option<String>,
+    /// Pieces read since the last event.
+    silent: u32,
     stage: Stage,
 }
 
@@ -205,6 +211,7 @@ impl Conversation {
                 }
                 Stage::Reading(answer) => {
                     if let Some(event) = answer.event() {
+                        self.silent = 0;
                         return Poll::Ready(Ok(Some(Step::Event(event))));
                     }
                     if answer.is_over() {
@@ -214,6 +221,13 @@ impl Conversation {
                         self.stage = Stage::Lingering(answer, Box::pin(tokio::time::sleep(LINGER)));
                         continue;
                     }
+                    if self.silent >= AT_A_TIME {
+                        // A body that inflates to nothing but comments must not keep its thread: others have a turn.
+                        self.silent = 0;
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    self.silent += 1;
                     if let Some(chunk) = ready!(self.exchange.poll_chunk(context))? {
                         if let Err(fault) = answer.push(&chunk) {
                             self.tell(Err(fault));
@@ -272,6 +286,9 @@ impl Conversation {
         error
             .provider
             .get_or_insert_with(|| self.asked.context.provider.clone());
+        // What broke after its head still has the head's status, and the id for the provider's support.
+        error.status = error.status.or(self.head.as_ref().map(|head| head.status));
+        error.request_id = error.request_id.or_else(|| self.request_id.clone());
         error.for_model(&self.asked.model_id)
     }
 }

@@ -34,7 +34,7 @@ pub struct Target {
 }
 
 /// A request on the wire, but for the base URL before its path and the key.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Encoded {
     /// After the base URL, with its leading slash and its query, for example "/chat/completions".
     pub path: String,
@@ -44,6 +44,16 @@ pub struct Encoded {
     pub body: Vec<u8>,
     /// What the decoder of the answer must know of the request.
     pub context: Context,
+}
+
+impl std::fmt::Debug for Encoded {
+    /// Without the body: the prompt is in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoded")
+            .field("path", &self.path)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a decoder must know of the request that it decodes the answer of.

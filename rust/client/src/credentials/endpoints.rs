@@ -32,7 +32,9 @@ impl Hosts<'_> {
         // `{NAME}` needs the environment; it is asked in `trusted`.
         (url.scheme() == "https" && self.own.iter().any(|own| place.is_one_of(own)))
             || self.allowed.iter().any(|entry| place.is_named_by(entry))
-            || self.base_url.is_some_and(|base| place.is_at(base))
+            || self
+                .base_url
+                .is_some_and(|base| place.is_at(base) && as_safe(url, base))
     }
 }
 
@@ -52,7 +54,14 @@ pub(super) fn named_by_environment(url: &Url, hosts: &Hosts<'_>, environment: &E
             .own
             .iter()
             .any(|own| place.is_one_with_variable(own, environment)))
-        || environment.bases_of(hosts.provider).any(|base| place.is_at(base))
+        || environment
+            .bases_of(hosts.provider)
+            .any(|base| place.is_at(base) && as_safe(url, base))
+}
+
+/// Whether a key goes to `url` no less protected than to `base`: https is not taken back.
+fn as_safe(url: &Url, base: &str) -> bool {
+    url.scheme() == "https" || !base.trim_start().to_ascii_lowercase().starts_with("https:")
 }
 
 /// An address as it would be asked. The parser is that of the HTTP client, so both mean the same host by it.
