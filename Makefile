@@ -98,8 +98,10 @@ lock: ## resolve requirements/*.txt anew, with hashes (asks PyPI; needs uv)
 
 # ------------------------------------------------------------------------------------------- measuring
 
-replay: build ## send the recorded exchanges of ../shared/wire through the engine; one table
+replay: build ## send the recorded exchanges of ../shared/wire through both engines; one table
 	@$(BIN)/python -m tests.replay
+	$(call say,the recorded requests: read into the contract and encoded again)
+	@$(BIN)/python -m tests.replay.offline all --what requests
 
 bench: build ## the doors beside LiteLLM and HTTP, the native engine beside floors and peers; benches/results
 	$(call say,the benchmark programs)

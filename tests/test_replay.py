@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omni_bridge.testing import Interaction
 
-from tests.replay import agree, reading, rebuild
+from tests.replay import agree, offline, reading, rebuild
 from tests.replay.cases import CUTS, Case, cases, wire_folder
 from tests.replay.own import own_cases
 from tests.replay.run import compare, run
@@ -41,6 +41,17 @@ def test_no_number_of_the_replay_falls():
     assert [one for one in report.disagreements if one[2] not in explained][:5] == []
     # What is not sent is not applicable for a reason that stands in the table.
     assert all(reason for row in report.rows.values() for reason in row.reasons)
+
+
+def test_recorded_requests_go_out_as_they_were_recorded():
+    """Read into the contract and encoded again by the native engine: equal in meaning."""
+    if not wire_folder().is_dir():
+        pytest.skip(f"there are no recordings at {wire_folder()}: set OMNI_WIRE to their folder")
+    rust = offline.Offline()
+    for protocol in offline.PROTOCOLS:
+        found = offline.played(rust, protocol, what="requests")
+        assert found.requests.total() > 500, protocol
+        assert found.requests["equal"] >= 0.995 * found.requests.total(), found.shown[:10]
 
 
 @pytest.mark.parametrize("cut", CUTS)

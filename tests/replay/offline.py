@@ -1,4 +1,4 @@
-"""The native protocols over the recordings, without a network: ``python -m tests.replay.offline PROTOCOL``.
+"""The native protocols over the recordings, without a network: ``python -m tests.replay.offline all``.
 
 Every recorded answer of the protocol is decoded by `rust/providers/examples/offline.rs`, cut in several ways,
 and compared with the plain reading; every recorded request, rebuilt as a request of the contract, is encoded
@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from omni_bridge.errors import OmniError, error_for
@@ -111,50 +112,74 @@ def meaning(protocol: str) -> Callable[[dict[str, Any], Case], dict[str, Any]]:
         return lambda body, case: body
 
 
+@dataclass
+class Found:
+    """What one protocol did with the recordings."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
+    shown: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def answer(self, rust: Offline, protocol: str, case: Case) -> None:
+        for cut, size in CUTS.items():
+            result = rust(
+                op="decode", protocol=protocol, provider=provider_of(case), model=wire_model(case),
+                body=case.interaction.body, cut=size,
+            )  # fmt: skip
+            different = compare(case, *answer_of(result))
+            self.answers["different" if different else "equal"] += 1
+            for name, text in different:
+                self.kinds[f"answer {name}"] += 1
+                self.shown.append(f"answer {case.name} [{cut}] {name}: {text}")
+
+    def request(self, rust: Offline, protocol: str, case: Case) -> None:
+        provider, normalise = provider_of(case), meaning(protocol)
+        recorded = json.loads(case.interaction.request_body)
+        # An answer that is an error does not show that a stream was asked for.
+        streamed = case.interaction.streamed or recorded.get("stream") is True
+        result = rust(
+            op="encode", protocol=protocol, provider=provider, model=wire_model(case),
+            stream=streamed, request=request_of(case, provider),
+        )  # fmt: skip
+        if "body" not in result:
+            found = [str(result)[:300]]
+        else:
+            found = list(differences(normalise(recorded, case), normalise(result["body"], case)))
+        self.requests["different" if found else "equal"] += 1
+        for text in found[:3]:
+            self.kinds[f"request {text.split(':')[0]}"] += 1
+            self.shown.append(f"request {case.name} {text}")
+
+
+def played(rust: Offline, protocol: str, *, only: str = "", what: str = "both") -> Found:
+    """The recordings of one protocol through its decoder, its encoder, or both."""
+    found = Found()
+    for case in applicable(protocol, only):
+        if what != "requests" and case.interaction.status == 200:
+            found.answer(rust, protocol, case)
+        if what != "answers":
+            found.request(rust, protocol, case)
+    return found
+
+
+PROTOCOLS = sorted(set(NATIVE.values()))
+
+
 def main() -> int:
     parse = argparse.ArgumentParser()
-    parse.add_argument("protocol", choices=sorted(set(NATIVE.values())))
+    parse.add_argument("protocol", choices=[*PROTOCOLS, "all"])
     parse.add_argument("--only", default="", help="files of the corpus whose path holds this")
     parse.add_argument("--what", choices=("answers", "requests", "both"), default="both")
     parse.add_argument("--show", type=int, default=20)
     asked = parse.parse_args()
-    rust, normalise = Offline(), meaning(asked.protocol)
-    answers: Counter[str] = Counter()
-    requests: Counter[str] = Counter()
-    shown: list[str] = []
-    kinds: Counter[str] = Counter()
-    for case in applicable(asked.protocol, asked.only):
-        provider, model = provider_of(case), wire_model(case)
-        if asked.what != "requests" and case.interaction.status == 200:
-            for cut, size in CUTS.items():
-                result = rust(
-                    op="decode", protocol=asked.protocol, provider=provider, model=model,
-                    body=case.interaction.body, cut=size,
-                )  # fmt: skip
-                different = compare(case, *answer_of(result))
-                answers["different" if different else "equal"] += 1
-                for name, text in different:
-                    kinds[f"answer {name}"] += 1
-                    shown.append(f"answer {case.name} [{cut}] {name}: {text}")
-        if asked.what != "answers":
-            recorded = json.loads(case.interaction.request_body)
-            # An answer that is an error does not show that a stream was asked for.
-            streamed = case.interaction.streamed or recorded.get("stream") is True
-            result = rust(
-                op="encode", protocol=asked.protocol, provider=provider, model=model,
-                stream=streamed, request=request_of(case, provider),
-            )  # fmt: skip
-            if "body" not in result:
-                found = [str(result)[:300]]
-            else:
-                found = list(differences(normalise(recorded, case), normalise(result["body"], case)))
-            requests["different" if found else "equal"] += 1
-            for text in found[:3]:
-                kinds[f"request {text.split(':')[0]}"] += 1
-                shown.append(f"request {case.name} {text}")
-    print("\n".join(shown[: asked.show]))
-    print("answers", dict(answers), "requests", dict(requests))
-    print(kinds.most_common(20))
+    rust = Offline()
+    for protocol in PROTOCOLS if asked.protocol == "all" else [asked.protocol]:
+        found = played(rust, protocol, only=asked.only, what=asked.what)
+        print("\n".join(found.shown[: asked.show]))
+        print(f"{protocol}: answers {dict(found.answers)} requests {dict(found.requests)}")
+        if found.kinds:
+            print(found.kinds.most_common(20))
     return 0
 
 
