@@ -156,6 +156,8 @@ OmniCode omni_check(const char *kind, const char *json, char **checked);
 //   python                the interpreter to embed: an executable or a virtual environment; default: what
 //                         OMNI_BRIDGE_PYTHON names, then VIRTUAL_ENV, then python3 on the path. A process
 //                         that has an interpreter already uses that one.
+//   engine                who is to answer where a request does not say: "auto" (default: the native engine where
+//                         it can, else LiteLLM), "native" or "litellm"; OMNI_BRIDGE_ENGINE sets the default
 //   timeout               seconds in all, or {"connect", "first_event", "idle", "total"}
 //   retry                 retries before the first event: a number, or {"max_retries", "max_wait"}
 //   fallbacks             models to go on with when one fails before its first event
