@@ -15,6 +15,7 @@ fn route(variables: &[(&'static str, &'static str)], more: &serde_json::Value) -
         credentials: Arc::new(LocalKeys::new(Arc::clone(&environments))),
         environments,
         principal: Principal::local(),
+        choice: EngineChoice::Auto,
         allow_endpoints: true,
         allowed_hosts: Vec::new(),
     });
