@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from omni_bridge.errors import OmniError, error_for
 
@@ -72,7 +73,7 @@ def provider_of(case: Case) -> str:
 
 def request_of(case: Case, provider: str) -> dict[str, Any]:
     """The request, with the address where OpenAI's own wire was spoken by somebody else."""
-    host = case.interaction.url.split("/")[2]
+    host = urlsplit(case.interaction.url).netloc
     home = host == "api.openai.com" if "." in host else case.file == "openai"
     if provider != "openai" or home or case.endpoint != "chat/completions":
         return case.request
