@@ -12,7 +12,7 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,30 +51,37 @@ def replayed() -> Any:
 
 def replay() -> str:
     """A row a provider; those with few recordings together."""
+    names = ("sent", "equal", "native_sent", "native_equal", "same")
     sums: dict[str, list[int]] = {}
     for row in replayed()["rows"]:
-        sums.setdefault(row["provider"], [0, 0])[0] += row["sent"]
-        sums[row["provider"]][1] += row["equal"]
-    few = [name for name, (sent, _) in sums.items() if sent < FEW]
+        have = sums.setdefault(row["provider"], [0] * len(names))
+        sums[row["provider"]] = [one + row[name] for one, name in zip(have, names, strict=True)]
+    few = [name for name, (sent, *_) in sums.items() if sent < FEW]
     many = sorted((name for name in sums if name not in few), key=lambda name: -sums[name][0])
-    lines = ["| provider | sent | equal | |", "|---|--:|--:|--:|"]
-    lines += [counted(name, *sums[name]) for name in many]
-    lines.append(counted(f"{len(few)} others", sum(sums[n][0] for n in few), sum(sums[n][1] for n in few)))
-    lines.append(counted("**all**", sum(s for s, _ in sums.values()), sum(e for _, e in sums.values())))
+    lines = ["| provider | sent | LiteLLM equal | sent natively | equal | native = LiteLLM |"]
+    lines += ["|---|--:|--:|--:|--:|--:|"]
+    lines += [counted(name, sums[name]) for name in many]
+    lines.append(counted(f"{len(few)} others", added(sums[name] for name in few)))
+    lines.append(counted("**all**", added(sums.values())))
     return "\n".join([*lines, "", f"How the streams were cut: {', '.join(replayed()['cuts'])}."])
 
 
-def counted(name: str, sent: int, equal: int) -> str:
-    share = f"{100 * equal / sent:.2f} %" if sent else ""
-    return f"| {name} | {sent:,} | {equal:,} | {share} |"
+def added(rows: Iterable[list[int]]) -> list[int]:
+    return [sum(column) for column in zip(*rows, strict=True)]
+
+
+def counted(name: str, counts: list[int]) -> str:
+    return f"| {name} | " + " | ".join(f"{count:,}" for count in counts) + " |"
 
 
 def replay_all() -> str:
     """A row an endpoint, with what was not sent and why."""
-    lines = ["| provider | endpoint | sent | equal | not applicable |", "|---|---|--:|--:|---|"]
+    lines = ["| provider | endpoint | sent | equal | natively | equal | not applicable |"]
+    lines += ["|---|---|--:|--:|--:|--:|---|"]
     for row in replayed()["rows"]:
         why = "; ".join(f"{reason}: {count}" for reason, count in row["not_applicable"].items())
-        lines.append(f"| {row['provider']} | {row['endpoint']} | {row['sent']} | {row['equal']} | {why} |")
+        counts = f"{row['sent']} | {row['equal']} | {row['native_sent']} | {row['native_equal']}"
+        lines.append(f"| {row['provider']} | {row['endpoint']} | {counts} | {why} |")
     return "\n".join(lines)
 
 
