@@ -7,14 +7,16 @@ import pytest
 from tests.soak import exits, streams
 
 
-def test_40_exits_in_the_middle_of_a_stream():
-    left = exits.measure(40)
+@pytest.mark.parametrize("engine", ["litellm", "native"])
+def test_40_exits_in_the_middle_of_a_stream(engine: str):
+    left = exits.measure(40, engine=engine)
     assert left.exits == 40
     left.check()
 
 
-def test_2000_streams_a_third_cancelled_leave_memory_threads_and_handles_flat():
-    ran = streams.measure(2000)
+@pytest.mark.parametrize("engine", ["litellm", "native"])
+def test_2000_streams_a_third_cancelled_leave_memory_threads_and_handles_flat(engine: str):
+    ran = streams.measure(2000, engine=engine)
     assert ran.streams == 2000
     ran.check()
 

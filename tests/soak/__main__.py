@@ -1,7 +1,10 @@
 """`make soak`: the full forms of what `make test` checks with bounds.
 
 python -m tests.soak --streams 2000 --exits 40
-python -m tests.soak --full --out benches/results/soak.json     100,000 streams and 1,000 exits
+python -m tests.soak --only exits --engine native
+python -m tests.soak --full --out benches/results/soak.json
+
+`--full` is 100,000 streams and 1,000 exits, through each engine.
 """
 
 from __future__ import annotations
@@ -20,9 +23,13 @@ def record(name: str, value: float, unit: str, baseline: float | None = None) ->
     return {"name": name, "value": round(value, 3), "unit": unit, "baseline": baseline, "ratio": ratio}
 
 
-def half(entry: dict[str, Any]) -> bool:
-    """Streams stand before exits; within a half the order stays."""
-    return entry["name"].startswith("soak.exits")
+ENGINES = ["litellm", "native"]
+
+
+def place(entry: dict[str, Any]) -> tuple[int, bool]:
+    """LiteLLM's records stand first, streams before exits; within these the order stays."""
+    _, engine, what, *_ = entry["name"].split(".")
+    return ENGINES.index(engine), what == "exits"
 
 
 def main() -> int:
@@ -33,8 +40,9 @@ def main() -> int:
     parser.add_argument("--exits", type=int, default=40)
     parser.add_argument("--full", action="store_true", help="100,000 streams and 1,000 exits")
     parser.add_argument(
-        "--only", choices=["streams", "exits"], help="one half; the other's records stay in FILE"
+        "--only", choices=["streams", "exits"], help="one half; what is not run stays in FILE"
     )
+    parser.add_argument("--engine", choices=[*ENGINES, "both"], default="both")
     parser.add_argument("--out", type=Path, metavar="FILE")
     options = parser.parse_args()
     many, leave = (100_000, 1_000) if options.full else (options.streams, options.exits)
@@ -44,35 +52,39 @@ def main() -> int:
 
     records: list[dict[str, Any]] = []
     results: list[streams.Streams | exits.Exits] = []
-    if options.only != "exits":
-        ran = streams.measure(many, tell=tell)
-        results.append(ran)
-        records += [
-            record("soak.streams", ran.streams, "streams"),
-            record("soak.streams.cancelled", ran.cancelled, "streams"),
-            record("soak.streams.seconds", ran.seconds, "s"),
-            record("soak.streams.resident", ran.last.resident_mb, "MB", ran.first.resident_mb),
-            record("soak.streams.threads", ran.last.threads, "threads", ran.first.threads),
-            record("soak.streams.descriptors", ran.last.descriptors, "descriptors", ran.first.descriptors),
-            record("soak.streams.open_calls", ran.open_calls, "calls"),
-        ]
-    if options.only != "streams":
-        left = exits.measure(leave, tell=tell)
-        results.append(left)
-        records += [
-            record("soak.exits", left.exits, "exits"),
-            record("soak.exits.wrong", len(left.wrong_codes), "exits"),
-            record("soak.exits.slowest", max(left.seconds), "s"),
-            record("soak.exits.median", sorted(left.seconds)[len(left.seconds) // 2], "s"),
-        ]
+    for engine in ENGINES if options.engine == "both" else [options.engine]:
+        name = f"soak.{engine}"
+        if options.only != "exits":
+            ran = streams.measure(many, engine=engine, tell=tell)
+            results.append(ran)
+            last, first = ran.last, ran.first
+            records += [
+                record(f"{name}.streams", ran.streams, "streams"),
+                record(f"{name}.streams.cancelled", ran.cancelled, "streams"),
+                record(f"{name}.streams.seconds", ran.seconds, "s"),
+                record(f"{name}.streams.resident", last.resident_mb, "MB", first.resident_mb),
+                record(f"{name}.streams.threads", last.threads, "threads", first.threads),
+                record(f"{name}.streams.descriptors", last.descriptors, "descriptors", first.descriptors),
+                record(f"{name}.streams.open_calls", ran.open_calls, "calls"),
+            ]
+        if options.only != "streams":
+            left = exits.measure(leave, engine=engine, tell=tell)
+            results.append(left)
+            records += [
+                record(f"{name}.exits", left.exits, "exits"),
+                record(f"{name}.exits.wrong", len(left.wrong_codes), "exits"),
+                record(f"{name}.exits.slowest", max(left.seconds), "s"),
+                record(f"{name}.exits.median", sorted(left.seconds)[len(left.seconds) // 2], "s"),
+            ]
     for entry in records:
-        print(f"{entry['name']:28} {entry['value']:>12,} {entry['unit']}")
+        print(f"{entry['name']:34} {entry['value']:>12,} {entry['unit']}")
     for result in results:
         result.check()
     if options.out:
-        known = json.loads(options.out.read_text()) if options.only and options.out.exists() else []
+        some = options.only or options.engine != "both"
+        known = json.loads(options.out.read_text()) if some and options.out.exists() else []
         new = {entry["name"] for entry in records}
-        records = sorted([e for e in known if e["name"] not in new] + records, key=half)
+        records = sorted([e for e in known if e["name"] not in new] + records, key=place)
         options.out.write_text(json.dumps(records, indent=1) + "\n")
         print(f"written: {options.out}")
     return 0

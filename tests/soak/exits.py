@@ -2,7 +2,7 @@
 
 Run as a program by `measure`:
 
-    python tests/soak/exits.py API_BASE WAY
+    python tests/soak/exits.py API_BASE WAY ENGINE
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ class Exits:
         assert max(self.seconds) < LIMIT_SECONDS, f"the slowest exit took {max(self.seconds):.1f} s"
 
 
-def measure(exits: int, at_once: int = 2, tell: Callable[[str], None] = lambda line: None) -> Exits:
+def measure(
+    exits: int,
+    at_once: int = 2,
+    engine: str = "litellm",
+    tell: Callable[[str], None] = lambda line: None,
+) -> Exits:
     """Lets `exits` child processes exit while the offline provider holds their stream open."""
     wrong: list[str] = []
     seconds: list[float] = []
@@ -50,7 +55,7 @@ def measure(exits: int, at_once: int = 2, tell: Callable[[str], None] = lambda l
 
         def one(n: int) -> None:
             way, code = ways[n % len(ways)]
-            argv = [sys.executable, __file__, f"{server.url}/v1", way]
+            argv = [sys.executable, __file__, f"{server.url}/v1", way, engine]
             with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
                 assert child.stdout is not None
                 said = child.stdout.readline()
@@ -76,13 +81,14 @@ def measure(exits: int, at_once: int = 2, tell: Callable[[str], None] = lambda l
 # ------------------------------------------------------------------------------------- the child process
 
 
-def request(base: str) -> dict[str, object]:
+def request(base: str, engine: str) -> dict[str, object]:
     messages = [{"role": "user", "content": "Go on."}]
     return {
         "messages": messages,
         "model": "openai/demo-chunks-5000-pace-20",
         "api_base": base,
         "api_key": "test-key",
+        "engine": engine,
     }
 
 
@@ -91,19 +97,19 @@ def say_now() -> None:
     sys.stdout.flush()
 
 
-async def leave_asyncio(base: str) -> None:
+async def leave_asyncio(base: str, engine: str) -> None:
     import omni_bridge
 
-    async for event in omni_bridge.stream(**request(base)):
+    async for event in omni_bridge.stream(**request(base, engine)):
         if event.type == "text_delta":
             say_now()
             sys.exit(CODE)
 
 
-def leave_sync(base: str, way: str) -> None:
+def leave_sync(base: str, way: str, engine: str) -> None:
     import omni_bridge
 
-    for event in omni_bridge.stream_sync(**request(base)):
+    for event in omni_bridge.stream_sync(**request(base, engine)):
         if event.type == "text_delta":
             say_now()
             if way == "hard":
@@ -113,13 +119,13 @@ def leave_sync(base: str, way: str) -> None:
             sys.exit(CODE)
 
 
-def leave_thread(base: str) -> None:
+def leave_thread(base: str, engine: str) -> None:
     import omni_bridge
 
     begun = threading.Event()
 
     def read() -> None:
-        for event in omni_bridge.stream_sync(**request(base)):
+        for event in omni_bridge.stream_sync(**request(base, engine)):
             if event.type == "text_delta":
                 begun.set()
         if not begun.is_set():
@@ -132,10 +138,10 @@ def leave_thread(base: str) -> None:
 
 
 if __name__ == "__main__":
-    url, how = sys.argv[1:]
+    url, how, which = sys.argv[1:]
     if how == "asyncio":
-        asyncio.run(leave_asyncio(url))
+        asyncio.run(leave_asyncio(url, which))
     elif how == "thread":
-        leave_thread(url)
+        leave_thread(url, which)
     else:
-        leave_sync(url, how)
+        leave_sync(url, how, which)

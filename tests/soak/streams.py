@@ -2,7 +2,7 @@
 
 Run as a program by `measure` so that what is measured is a process that does nothing else:
 
-    python tests/soak/streams.py API_BASE STREAMS AT_ONCE
+    python tests/soak/streams.py API_BASE STREAMS AT_ONCE ENGINE
 """
 
 from __future__ import annotations
@@ -65,10 +65,15 @@ class Streams:
         assert self.last.descriptors <= self.first.descriptors + 8, f"handles: {self.first} → {self.last}"
 
 
-def measure(streams: int, at_once: int = 25, tell: Callable[[str], None] = lambda line: None) -> Streams:
+def measure(
+    streams: int,
+    at_once: int = 25,
+    engine: str = "litellm",
+    tell: Callable[[str], None] = lambda line: None,
+) -> Streams:
     """Runs `streams` streams of three chunks in a child process, against the offline provider in this one."""
     with DemoServer() as server:
-        argv = [sys.executable, __file__, f"{server.url}/v1", str(streams), str(at_once)]
+        argv = [sys.executable, __file__, f"{server.url}/v1", str(streams), str(at_once), engine]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             states: list[State] = []
@@ -108,7 +113,7 @@ def state(streams: int) -> State:
     )
 
 
-async def run(base: str, streams: int, at_once: int) -> None:
+async def run(base: str, streams: int, at_once: int, engine: str) -> None:
     import omni_bridge
 
     loop = asyncio.get_running_loop()
@@ -121,7 +126,8 @@ async def run(base: str, streams: int, at_once: int) -> None:
         cancel = n % 3 == 2
         model = "openai/demo-chunks-500-pace-20" if cancel else "openai/demo-chunks-3"
         messages = [{"role": "user", "content": "Go on."}]
-        async with omni_bridge.stream(messages, model, api_base=base, api_key="test-key") as events:
+        begun = omni_bridge.stream(messages, model, api_base=base, api_key="test-key", engine=engine)
+        async with begun as events:
             async for event in events:
                 if cancel and event.type == "text_delta":
                     break
@@ -129,6 +135,7 @@ async def run(base: str, streams: int, at_once: int) -> None:
             cancelled += 1
         else:
             assert event.type == "done", event
+            assert event.reply.engine == engine, event.reply.engine
 
     done = 0
     for size in sizes(streams):
@@ -144,22 +151,27 @@ async def run(base: str, streams: int, at_once: int) -> None:
     end = {
         "cancelled": cancelled,
         "seconds": round(loop.time() - begin, 1),
-        "open_calls": await left_calls(),
+        "open_calls": await left_calls(engine),
     }
     print(json.dumps(end), flush=True)
 
 
-async def left_calls(within: float = 10.0) -> int:
-    """What still runs on the engine's loop, beside the call that asks, when nothing changes any more.
+async def left_calls(engine: str, within: float = 10.0) -> int:
+    """The calls that still run when nothing changes any more; with LiteLLM, what still runs on its loop too.
 
-    A cancelled call's stream ends before its task does, which then still closes the socket: what runs is asked
-    until it is nothing, or until `within` seconds have passed. The engine has no event for it.
+    A cancelled call's stream ends before its task does, which then still closes the socket: so this asks
+    until nothing runs, or until `within` seconds have passed.
     """
     from omni_bridge import _native
 
+    def left() -> int:
+        if engine == "native":
+            return _native.engine_open_calls()
+        return _native.op_call("debug", {}).next()["tasks"]  # beside the call that asks
+
     loop = asyncio.get_running_loop()
     until = loop.time() + within
-    while (tasks := _native.op_call("debug", {}).next()["tasks"]) and loop.time() < until:
+    while (tasks := left()) and loop.time() < until:  # noqa: ASYNC110 - the engine has no event for it
         await asyncio.sleep(0.02)
     return tasks
 
@@ -171,4 +183,4 @@ def sizes(streams: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
