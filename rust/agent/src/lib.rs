@@ -1,0 +1,21 @@
+//! The agent runtime: a loop over any `ChatModel`, tools from MCP servers and from the host, sessions in an append-only
+//! log, and typed events for every front end. It knows no provider and no engine.
+
+mod config;
+mod protocol;
+mod session;
+mod tool;
+
+pub use config::{
+    AgentConfig, Approval, Budgets, Compaction, EngineSwitch, Policy, ServerConfig, StoreConfig, Timeouts,
+};
+pub use protocol::{
+    Activity, AgentEvent, ChunkKind, CompactionReason, Decider, Decision, EVENT_VERSION, ForkOrigin,
+    LogLevel, Op, Payload, Scope, StoppedBy, StreamEnd, ToolFailure, TurnUsage,
+};
+pub use session::{
+    Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, StoredMessage,
+};
+pub use tool::{
+    Invocation, Notice, NoticeSink, Progress, ProgressSink, ToolError, ToolOutput, ToolSource, ToolSpec,
+};
