@@ -21,10 +21,11 @@ ARROWS: dict[str, set[str]] = {
     "omni-providers": {"omni-core", "omni-transport"},
     "omni-bridge-py": {"omni-core", "omni-transport"},
     "omni-bridge": {"omni-core", "omni-transport", "omni-providers", "omni-bridge-py"},
+    "omni-agent": {"omni-core"},
     # the shells: only these compose
-    "omni-cli": {"omni-core", "omni-bridge", "omni-bridge-py"},
+    "omni-cli": {"omni-core", "omni-agent", "omni-bridge", "omni-bridge-py"},
     "omni-capi": {"omni-core", "omni-bridge", "omni-bridge-py"},
-    "omni-pyext": {"omni-core", "omni-bridge", "omni-bridge-py", "omni-cli"},
+    "omni-pyext": {"omni-core", "omni-agent", "omni-bridge", "omni-bridge-py", "omni-cli"},
     # users of the public crate, as any program outside would be
     "rust_host": {"omni-bridge"},
     # measures the bare hop and the bare decoders too, below the client
@@ -44,6 +45,7 @@ BANNED: dict[str, tuple[set[str], str]] = {
         "the embedding opens libpython at run time: no pyo3 (design section 3)",
     ),
     "omni-bridge": ({"pyo3", "pyo3-ffi"}, "a Rust user needs no Python to build"),
+    "omni-agent": ({"pyo3", "pyo3-ffi"}, "the agent knows no engine and no Python"),
     "omni-cli": ({"pyo3", "pyo3-ffi"}, "the omni binary builds without Python"),
     "omni-capi": ({"pyo3", "pyo3-ffi"}, "libomni_bridge builds without Python"),
     "rust_host": ({"pyo3", "pyo3-ffi"}, "a Rust user needs no Python to build"),
