@@ -18,7 +18,23 @@ use tokio::task::AbortHandle;
 /// An operation that answers with one document.
 type Op = Pin<Box<dyn Future<Output = Result<Value>> + Send>>;
 
+/// Work that feeds what it has into the call as it comes.
+type Pump = Box<dyn FnOnce(Feed) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// Where such work puts what it has.
+pub(crate) struct Feed(Arc<Mailbox>);
+
+impl Feed {
+    /// Hands over one item, and waits while the reader is too far behind.
+    pub(crate) async fn put(&self, item: Item) {
+        if !self.0.put(item) {
+            self.0.room().await;
+        }
+    }
+}
+
 enum Work {
+    Pump(Pump),
     Chat(Arc<omni_core::Request>),
     Stream(Arc<omni_core::Request>),
     Op(Op),
@@ -105,6 +121,13 @@ impl Call {
         Self::new(Work::Op(Box::pin(op)))
     }
 
+    /// Work that brings items as they come; it is dropped when the call is closed.
+    pub(crate) fn pump(
+        pump: impl FnOnce(Feed) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + 'static,
+    ) -> Self {
+        Self::new(Work::Pump(Box::new(pump)))
+    }
+
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,6 +163,15 @@ impl Call {
                     }
                 };
                 (runtime.spawn(answer(chat, mailbox)), None)
+            }
+            Work::Pump(pump) => {
+                let mut ending = Ending::new(Arc::clone(&self.mailbox));
+                let pump = pump(Feed(Arc::clone(&self.mailbox)));
+                let pumped = async move {
+                    pump.await;
+                    ending.whole = true;
+                };
+                (runtime.spawn(pumped).abort_handle(), None)
             }
             Work::Op(op) => {
                 let op = async move {
