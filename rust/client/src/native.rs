@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use omni_core::{BoxFuture, Code, EngineChoice, Error, Request, Result, Steps};
 use omni_providers::{Outgoing, Protocol, Target};
 use omni_transport::Transport;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -235,7 +236,7 @@ impl Native {
         // A value may be UTF-8 beside ASCII; whatever it is, the guard sees it.
         let shown: Vec<_> = headers
             .iter()
-            .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+            .map(|(name, value)| (name.as_str(), shown(value)))
             .collect();
         let shown = shown.iter().map(|(name, value)| (*name, &**value));
         match guard.verdict(&url, shown, &encoded.body) {
@@ -324,6 +325,12 @@ pub(crate) fn put_key(headers: &mut HeaderMap, auth: &Auth, key: &FoundKey) -> R
     value.set_sensitive(true);
     headers.entry(name).or_insert(value);
     Ok(())
+}
+
+/// A header's value as text, whatever is in it.
+fn shown(value: &HeaderValue) -> Cow<'_, str> {
+    let bytes = value.as_bytes();
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn is_host(name: &str) -> bool {

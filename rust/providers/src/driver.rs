@@ -63,13 +63,16 @@ pub fn join(base: &str, path: &str) -> String {
     // A dialect of the user's own making may have no path at all.
     let rest = path.strip_prefix('/').unwrap_or_default();
     let first = rest.find('/').map_or(path, |end| &path[..=end]);
-    let mut url = if base.ends_with(path) {
-        base.to_owned()
+    let missing = if base.ends_with(path) {
+        ""
     } else if first.len() < path.len() && base.ends_with(first) {
-        format!("{}{}", base, &path[first.len()..])
+        &path[first.len()..]
     } else {
-        format!("{base}{path}")
+        path
     };
+    let mut url = String::with_capacity(base.len() + missing.len() + base_query.len() + query.len() + 2);
+    url.push_str(base);
+    url.push_str(missing);
     let mut sign = '?';
     for query in [base_query, query] {
         if !query.is_empty() {

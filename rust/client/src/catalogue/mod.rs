@@ -119,12 +119,13 @@ impl Catalogue {
 
     /// [`cost`](Self::cost) at another moment, in seconds after 1970.
     pub fn cost_at(&self, id: &str, usage: &Usage, service_tier: Option<&str>, seconds: u64) -> Option<f64> {
-        if let Some(said) = cost::told(usage) {
+        let raw = cost::Raw::of(usage);
+        if let Some(said) = cost::told(&raw) {
             return Some(said);
         }
         let model = self.model(id)?;
         let other = |name: &str| self.model(&format!("{}/{name}", model.served_by()));
-        cost::worked_out(&model, usage, service_tier, seconds, other)
+        cost::worked_out(&model, usage, &raw, service_tier, seconds, other)
     }
 
     /// A provider that the native engine can speak to.

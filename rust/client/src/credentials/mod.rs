@@ -25,6 +25,7 @@ mod guard;
 mod keychain;
 mod local;
 mod names;
+mod place;
 mod request;
 mod secret;
 
