@@ -1,11 +1,13 @@
 //! The agent runtime: a loop over any `ChatModel`, tools from MCP servers and from the host, sessions in an append-only
 //! log, and typed events for every front end. It knows no provider and no engine.
 
+mod bus;
 mod config;
 mod protocol;
 mod session;
 mod tool;
 
+pub use bus::{Bus, Limits as BusLimits, Position, Reader, follow};
 pub use config::{
     AgentConfig, Approval, Budgets, Compaction, EngineSwitch, Policy, ServerConfig, StoreConfig, Timeouts,
 };
