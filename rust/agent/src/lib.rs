@@ -8,22 +8,25 @@ mod compaction;
 mod config;
 mod driver;
 mod flow;
+pub mod mcp;
 mod protocol;
 mod session;
 mod tool;
 
 pub use agent::{Agent, AgentBuilder, Run, RunHandle, RunInput};
-pub use bus::{Bus, Reader};
+pub use bus::{Bus, Limits as BusLimits, Position, Reader, follow};
 pub use config::{
     AgentConfig, Approval, Budgets, Compaction, EngineSwitch, Policy, ServerConfig, StoreConfig, Timeouts,
 };
 pub use flow::{Command, Ending, Entry, Flow, Input, Outcome, SessionView, Timer};
+pub use mcp::{McpOptions, McpServer, McpServers};
 pub use protocol::{
     Activity, AgentEvent, ChunkKind, CompactionReason, Decider, Decision, EVENT_VERSION, ForkOrigin,
     LogLevel, Op, Payload, Scope, StoppedBy, StreamEnd, ToolFailure, TurnUsage,
 };
 pub use session::{
-    Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, StoredMessage,
+    Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, SqliteStore,
+    StoredMessage, export_log, export_messages, import_log, import_messages,
 };
 pub use tool::{
     HostTools, IntoOutput, IntoToolError, Invocation, Notice, NoticeSink, Progress, ProgressSink, ToolError,
