@@ -14,7 +14,8 @@ pub use protocol::{
     LogLevel, Op, Payload, Scope, StoppedBy, StreamEnd, ToolFailure, TurnUsage,
 };
 pub use session::{
-    Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, StoredMessage,
+    Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, SqliteStore,
+    StoredMessage, export_log, export_messages, import_log, import_messages,
 };
 pub use tool::{
     Invocation, Notice, NoticeSink, Progress, ProgressSink, ToolError, ToolOutput, ToolSource, ToolSpec,
