@@ -2,6 +2,7 @@
 //! log, and typed events for every front end. It knows no provider and no engine.
 
 mod config;
+pub mod mcp;
 mod protocol;
 mod session;
 mod tool;
@@ -9,6 +10,7 @@ mod tool;
 pub use config::{
     AgentConfig, Approval, Budgets, Compaction, EngineSwitch, Policy, ServerConfig, StoreConfig, Timeouts,
 };
+pub use mcp::{McpOptions, McpServer, McpServers};
 pub use protocol::{
     Activity, AgentEvent, ChunkKind, CompactionReason, Decider, Decision, EVENT_VERSION, ForkOrigin,
     LogLevel, Op, Payload, Scope, StoppedBy, StreamEnd, ToolFailure, TurnUsage,
