@@ -2,7 +2,8 @@
 
     python bad.py KIND [ARGUMENT]
 
-It is small on purpose: it reads a line, writes a line, and knows only as much of the protocol as a client needs.
+It is small on purpose: it reads a line, writes a line, and knows only as much of the protocol as
+a client needs.
 """
 
 from __future__ import annotations

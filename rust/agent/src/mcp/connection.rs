@@ -1,6 +1,9 @@
 //! One connection to a server: the handshake, and one way to ask.
 
-#![expect(deprecated, reason = "roots, sampling and logging leave the protocol one day; until then servers use them")]
+#![expect(
+    deprecated,
+    reason = "roots, sampling and logging leave the protocol one day; until then servers use them"
+)]
 
 use super::http;
 use super::lines::Lines;

@@ -262,7 +262,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_in_the_wrong_shape_fails_its_call_at_once() {
-        let (seen, _) = read("{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":3}\n", MAX_MESSAGE, &[7]).await;
+        let (seen, _) = read(
+            "{\"jsonrpc\":\"2.0\",\"id\":7,\"outcome\":3}\n",
+            MAX_MESSAGE,
+            &[7],
+        )
+        .await;
         assert_eq!(seen[0]["id"], 7);
         assert!(
             seen[0]["error"]["message"].as_str().unwrap().contains("shape"),

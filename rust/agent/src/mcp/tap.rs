@@ -3,7 +3,10 @@
 //!
 //! The SDK would start a task for each notification: out of order, and without a bound.
 
-#![expect(deprecated, reason = "roots, sampling and logging leave the protocol one day; until then servers use them")]
+#![expect(
+    deprecated,
+    reason = "roots, sampling and logging leave the protocol one day; until then servers use them"
+)]
 
 use super::notices::Notices;
 use crate::protocol::LogLevel;
