@@ -279,6 +279,7 @@ impl Driver {
         let invocation = Invocation {
             own_name,
             arguments,
+            session_id: self.lease.session_id().to_owned(),
             call_id: call_id.clone(),
             progress: ProgressSink::new(move |progress| {
                 // Full: the driver is behind, and newer progress comes.

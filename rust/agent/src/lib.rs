@@ -26,7 +26,7 @@ pub use protocol::{
 };
 pub use session::{
     Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, SqliteStore,
-    StoredMessage, export_log, export_messages, import_log, import_messages,
+    StoredMessage, export_log, export_messages, import_log, import_messages, rename,
 };
 pub use tool::{
     HostTools, IntoOutput, IntoToolError, Invocation, Notice, NoticeSink, Progress, ProgressSink, ToolError,

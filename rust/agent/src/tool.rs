@@ -32,6 +32,8 @@ pub struct Invocation {
     pub own_name: String,
     /// The arguments.
     pub arguments: Object,
+    /// The session that the call is made in.
+    pub session_id: String,
     /// The `call_id` of the call's events.
     pub call_id: String,
     /// Where progress goes. Never waits.

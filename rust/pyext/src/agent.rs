@@ -7,7 +7,7 @@ use crate::frozen;
 use crate::mailbox::Item;
 use crate::runtime;
 use omni_agent::{
-    Agent, AgentConfig, Decision, Durability, HostTools, Invocation, McpServers, PathQuery, Progress,
+    Agent, AgentConfig, Decision, Durability, HostTools, Invocation, McpOptions, McpServers, PathQuery, Progress,
     ProgressSink, RunHandle, RunInput, SessionStore, SqliteStore, StoreConfig, ToolError, ToolFailure,
     ToolOutput,
 };
@@ -213,7 +213,7 @@ impl AgentHost {
             Some(StoreConfig::Path(path)) => SqliteStore::open(path, Durability::default())?,
             Some(StoreConfig::Full { path, durability }) => SqliteStore::open(path, *durability)?,
         });
-        let servers = McpServers::new(&self.config)?;
+        let servers = McpServers::of_agent(&self.config, McpOptions::default());
         let mut tools = HostTools::new();
         let any = !self.offered.is_empty();
         for function in &self.offered {
@@ -378,7 +378,7 @@ impl SessionOp {
             Self::Rename { session_id, title } => value(omni_agent::rename(store, &session_id, title).await?),
             Self::Delete { session_id } => value(store.delete(&session_id).await?),
             Self::Export { session_id } => value(omni_agent::export_log(store, &session_id).await?),
-            Self::ExportMessages { session_id } => value(omni_agent::export_messages(store, &session_id).await?),
+            Self::ExportMessages { session_id } => value(omni_agent::export_messages(store, &session_id, None).await?),
             Self::Import { lines } => value(omni_agent::import_log(store, &lines).await?),
         }
     }
@@ -494,6 +494,18 @@ impl AgentRun {
         if let Some(handle) = &state.handle {
             handle.cancel();
         }
+    }
+
+    /// How the turn ended; waits for it.
+    fn outcome(&self) -> Call {
+        let shared = Arc::clone(&self.shared);
+        Call::op(async move {
+            let handle = lock(&shared.state).handle.clone();
+            match handle {
+                Some(handle) => value(handle.outcome().await),
+                None => Err(Error::invalid("the turn has not begun: read its events first")),
+            }
+        })
     }
 
     /// Decides about a proposed tool call.

@@ -75,6 +75,7 @@ pub fn invocation_with(tool: &str, arguments: Value, progress: ProgressSink) -> 
     Invocation {
         own_name: tool.to_owned(),
         arguments,
+        session_id: "s".to_owned(),
         call_id: "t1.1.1".to_owned(),
         progress,
     }

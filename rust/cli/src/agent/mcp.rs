@@ -4,7 +4,7 @@ use crate::agent::args::{Mcp, McpCommand};
 use crate::agent::setup;
 use crate::exit::{DONE, Failure, exit_code};
 use crate::output::Output;
-use omni_agent::{AgentConfig, McpServers};
+use omni_agent::{AgentConfig, McpOptions, McpServers};
 use omni_core::Code;
 use serde_json::json;
 use std::time::Instant;
@@ -50,7 +50,7 @@ fn list(config: &AgentConfig, json: bool) -> Result<i32, Failure> {
 
 /// Starts all of them at once, and tells each as it comes.
 async fn check(config: &AgentConfig, json: bool) -> Result<i32, Failure> {
-    let servers = McpServers::new(config)?;
+    let servers = McpServers::of_agent(config, McpOptions::default());
     let mut output = Output::stdout();
     let mut failed = false;
     let mut all = Vec::new();

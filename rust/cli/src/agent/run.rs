@@ -8,11 +8,10 @@ use crate::exit::{DONE, Failure, INTERRUPTED};
 use crate::host::Composition;
 use crate::output::Reader;
 use crate::prompt;
-use futures_util::{FutureExt, StreamExt};
-use omni_agent::{Agent, AgentEvent, McpServers, Payload, RunInput, StoppedBy};
+use futures_util::FutureExt;
+use omni_agent::{Agent, AgentEvent, McpOptions, McpServers, Payload, RunInput, StoppedBy};
 use omni_core::{Code, Error};
 use std::pin::pin;
-use std::sync::Arc;
 
 pub(crate) async fn run(run: Run, common: &Common, composition: &Composition) -> Result<i32, Failure> {
     turn(run.task, run.session, run.turn, &run.setup, common, composition).await
@@ -36,16 +35,18 @@ pub(crate) async fn turn(
     };
     let model = setup::model(&config, common, composition)?;
     let store = setup::store(setup, Some(&config))?;
-    let servers = McpServers::new(&config)?;
+    let servers = McpServers::of_agent(&config, McpOptions::default());
     let mut builder = Agent::builder(config).model(model).store(store);
     for server in servers.sources() {
         builder = builder.tools(server);
     }
-    let agent = Arc::new(builder.build()?);
-    let mut input = RunInput::text(task);
-    input.session_id = session;
+    let agent = builder.build()?;
+    let mut input = RunInput::from(task);
+    if let Some(session_id) = session {
+        input = input.session(session_id);
+    }
     let ended = drive(&agent, input, turn.json, &mut interrupt).await;
-    servers.close().await;
+    agent.close().await;
     ended
 }
 
@@ -90,7 +91,8 @@ async fn drive(
             let (handle, call) = (handle.clone(), call.clone());
             tokio::spawn(async move {
                 if let Some(decision) = approve::ask(&call).await {
-                    handle.approve(&call_id, decision);
+                    // A call that waits no more needs no decision.
+                    let _ = handle.approve(&call_id, decision);
                 }
             });
         }

@@ -1,6 +1,6 @@
 //! `omni sessions`.
 
-use crate::agent::args::{Sessions, SessionsCommand, Setup};
+use crate::agent::args::{Sessions, SessionsCommand};
 use crate::agent::show::{Printer, excerpt};
 use crate::agent::{run, setup};
 use crate::args::Common;
@@ -9,7 +9,7 @@ use crate::host::Composition;
 use crate::output::{Output, note};
 use omni_agent::{PathQuery, SessionInfo, SessionStore, StoredMessage};
 use omni_core::{Content, Part, Role};
-use serde_json::json;
+use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
 
@@ -61,17 +61,26 @@ pub(crate) async fn run(
                 output.text(&format!("{}\n", fork.session_id));
             }
         }
-        SessionsCommand::Rename { session, title } => store.rename(&session, &title).await?,
+        SessionsCommand::Rename { session, title } => {
+            omni_agent::rename(&*store, &session, title).await?;
+        }
         SessionsCommand::Export { session, format } => {
             if format == "openai" {
-                let messages = omni_agent::export_openai(&*store, &session).await?;
+                let messages = omni_agent::export_messages(&*store, &session, None).await?;
                 output.json(&messages, false);
             } else {
-                output.text(&omni_agent::export_jsonl(&*store, &session).await?);
+                output.text(&omni_agent::export_log(&*store, &session).await?);
             }
         }
         SessionsCommand::Import { file } => {
-            let imported = store.import(&read(&file)?).await?;
+            let text = read(&file)?;
+            // A log is lines of objects with an event each; messages are a list, or an object that has one.
+            let imported = match serde_json::from_str::<Value>(&text) {
+                Ok(messages) if messages.is_array() || messages.get("messages").is_some() => {
+                    omni_agent::import_messages(&*store, &text, None).await?
+                }
+                _ => omni_agent::import_log(&*store, &text).await?,
+            };
             output.text(&format!("{}\n", imported.session_id));
         }
         SessionsCommand::Search { words, limit, json } => {
@@ -199,11 +208,6 @@ fn read(file: &Path) -> Result<String, Failure> {
         return Ok(text);
     }
     std::fs::read_to_string(file).map_err(told)
-}
-
-/// What `--json` prints about servers and checks has one shape everywhere.
-pub(crate) fn failure(message: &str) -> serde_json::Value {
-    json!({"error": message})
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::agent::args::{Setup, Turn};
 use crate::args::Common;
 use crate::exit::Failure;
 use crate::host::Composition;
-use crate::{keys, output};
+use crate::{output, prompt};
 use omni_agent::{AgentConfig, Durability, EngineSwitch, Policy, ServerConfig, SqliteStore, StoreConfig};
 use omni_bridge::Client;
 use omni_core::{EngineChoice, Error};
@@ -17,13 +17,13 @@ use std::sync::Arc;
 /// The configuration that the options describe, all but its model checked.
 pub(crate) fn config(setup: &Setup, turn: &Turn, verbose: bool) -> Result<AgentConfig, Failure> {
     let mut config = match &setup.config {
-        Some(path) => AgentConfig::from_toml(&read(path)?).map_err(|error| named(path, error))?,
+        Some(path) => config_file(path)?,
         None => AgentConfig::default(),
     };
     if let Some(model) = &turn.model {
         config.model.clone_from(model);
     } else if config.model.is_empty() {
-        config.model = keys::model(verbose)?;
+        config.model = prompt::model(verbose)?;
     }
     config.engine = match turn.engine.as_deref() {
         Some("native") => EngineSwitch::All(EngineChoice::Native),
@@ -49,6 +49,11 @@ pub(crate) fn config(setup: &Setup, turn: &Turn, verbose: bool) -> Result<AgentC
     config.mcp_servers.extend(servers(&turn.mcp)?);
     config.check()?;
     Ok(config)
+}
+
+/// A configuration file; what the command line adds is checked with it later.
+pub(crate) fn config_file(path: &Path) -> Result<AgentConfig, Failure> {
+    AgentConfig::read_toml(&read(path)?).map_err(|error| named(path, error))
 }
 
 /// The servers of some files in the shape that everyone has.
@@ -95,16 +100,8 @@ pub(crate) fn store(setup: &Setup, config: Option<&AgentConfig>) -> Result<Arc<S
 
 /// The store of a command that asks no model: the file of the options, else of the configuration.
 pub(crate) fn store_only(setup: &Setup) -> Result<Arc<SqliteStore>, Failure> {
-    // Only the place is wanted: a configuration without a model is good enough for it.
-    let config = setup.config.as_ref().map(|path| {
-        let text = read(path)?;
-        toml_store(&text).map_err(|error| named(path, error))
-    });
-    store(setup, config.transpose()?.as_ref())
-}
-
-fn toml_store(text: &str) -> Result<AgentConfig, Error> {
-    AgentConfig::from_toml(text)
+    let config = setup.config.as_deref().map(config_file).transpose()?;
+    store(setup, config.as_ref())
 }
 
 fn default_path() -> Result<PathBuf, Failure> {
