@@ -4,6 +4,7 @@
 mod bus;
 mod config;
 mod protocol;
+pub mod schema;
 mod session;
 mod tool;
 
