@@ -764,12 +764,13 @@ class ToolExecutionProposed:
 class ToolExecutionApprovedPayload(TypedDict):
     """What `tool.execution.approved` says."""
 
+    tool: str
     by: Decider
     scope: Scope
 
 
 class ToolExecutionApprovedDict(_Envelope):
-    """It may run."""
+    """Somebody let it run. A call that needed no approval (`needs_approval: false`) starts without this."""
 
     event_type: Literal["tool.execution.approved"]
     payload: ToolExecutionApprovedPayload
@@ -777,7 +778,7 @@ class ToolExecutionApprovedDict(_Envelope):
 
 @dataclass(frozen=True)
 class ToolExecutionApproved:
-    """It may run."""
+    """Somebody let it run. A call that needed no approval (`needs_approval: false`) starts without this."""
 
     v: int
     seq: int | None

@@ -507,13 +507,15 @@ export interface ToolExecutionProposed extends Envelope {
 
 /** What `tool.execution.approved` says. */
 export interface ToolExecutionApprovedPayload {
+  /** The tool, as the model names it: what an approval for longer holds for. */
+  tool: string;
   /** Who said so. */
   by: Decider;
   /** For how long. */
   scope: Scope;
 }
 
-/** It may run. */
+/** Somebody let it run. A call that needed no approval (`needs_approval: false`) starts without this. */
 export interface ToolExecutionApproved extends Envelope {
   event_type: "tool.execution.approved";
   payload: ToolExecutionApprovedPayload;

@@ -1,17 +1,24 @@
 //! The agent runtime: a loop over any `ChatModel`, tools from MCP servers and from the host, sessions in an append-only
 //! log, and typed events for every front end. It knows no provider and no engine.
 
+mod agent;
+mod approval;
 mod bus;
+mod compaction;
 mod config;
+mod driver;
+mod flow;
 mod protocol;
 pub mod schema;
 mod session;
 mod tool;
 
+pub use agent::{Agent, AgentBuilder, Run, RunHandle, RunInput};
 pub use bus::{Bus, Limits as BusLimits, Position, Reader, follow};
 pub use config::{
     AgentConfig, Approval, Budgets, Compaction, EngineSwitch, Policy, ServerConfig, StoreConfig, Timeouts,
 };
+pub use flow::{Command, Ending, Entry, Flow, Input, Outcome, SessionView, Timer};
 pub use protocol::{
     Activity, AgentEvent, ChunkKind, CompactionReason, Decider, Decision, EVENT_VERSION, ForkOrigin,
     LogLevel, Op, Payload, Scope, StoppedBy, StreamEnd, ToolFailure, TurnUsage,
@@ -20,5 +27,6 @@ pub use session::{
     Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, StoredMessage,
 };
 pub use tool::{
-    Invocation, Notice, NoticeSink, Progress, ProgressSink, ToolError, ToolOutput, ToolSource, ToolSpec,
+    HostTools, IntoOutput, IntoToolError, Invocation, Notice, NoticeSink, Progress, ProgressSink, ToolError,
+    ToolOutput, ToolSource, ToolSpec,
 };

@@ -6,7 +6,7 @@ use omni_core::{BoxFuture, Message, Result};
 use serde::{Deserialize, Serialize};
 
 /// A durable event that is not stored yet.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewEvent {
     /// Unix milliseconds.
     pub timestamp_ms: u64,
@@ -93,6 +93,9 @@ pub enum Durability {
     PowerLoss,
 }
 
+/// Events that one reading of `landmarks` takes from the log.
+const LANDMARK_PAGE: usize = 1_000;
+
 /// Where sessions are kept. Reading needs no lease; errors are `omni_core::Error`s that say what to do.
 pub trait SessionStore: Send + Sync {
     /// Makes a session (`session.created`, with `first` after it) and takes its lease. `session_id` is made if `None`.
@@ -119,6 +122,24 @@ pub trait SessionStore: Send + Sync {
 
     /// Every message of the tree, in the order in which they were saved.
     fn tree(&self, session_id: &str) -> BoxFuture<'_, Result<Vec<StoredMessage>>>;
+
+    /// The events that matter beyond their turn, in order: compactions, and approvals for the session. A store that
+    /// has a quicker way than reading the whole log overrides this.
+    fn landmarks<'a>(&'a self, session_id: &'a str) -> BoxFuture<'a, Result<Vec<AgentEvent>>> {
+        Box::pin(async move {
+            let mut landmarks = Vec::new();
+            let mut after = 0;
+            loop {
+                let page = self.events(session_id, after, LANDMARK_PAGE).await?;
+                let whole = page.len() == LANDMARK_PAGE;
+                after = page.last().and_then(|event| event.seq).unwrap_or(after);
+                landmarks.extend(page.into_iter().filter(|event| event.payload.is_landmark()));
+                if !whole {
+                    return Ok(landmarks);
+                }
+            }
+        })
+    }
 
     /// Where the words stand, the best first.
     fn search(&self, words: &str, limit: usize) -> BoxFuture<'_, Result<Vec<SearchHit>>>;
