@@ -9,6 +9,7 @@ mod config;
 mod driver;
 mod flow;
 mod protocol;
+mod replay;
 pub mod schema;
 mod session;
 mod tool;
@@ -22,6 +23,9 @@ pub use flow::{Command, Ending, Entry, Flow, Input, Outcome, SessionView, Timer}
 pub use protocol::{
     Activity, AgentEvent, ChunkKind, CompactionReason, Decider, Decision, EVENT_VERSION, ForkOrigin,
     LogLevel, Op, Payload, Scope, StoppedBy, StreamEnd, ToolFailure, TurnUsage,
+};
+pub use replay::{
+    Change, Diff, Pace, Parts, RecordedModel, RecordedTools, Recording, compare, play, test_run,
 };
 pub use session::{
     Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, StoredMessage,
