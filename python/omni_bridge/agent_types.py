@@ -885,13 +885,17 @@ class ToolExecutionProgress:
     payload: ToolExecutionProgressPayload
 
 
-class ToolExecutionCompletedPayload(TypedDict):
-    """What `tool.execution.completed` says."""
-
+class _ToolExecutionCompletedPayloadAlways(TypedDict):
     is_error: bool
     bytes: int
     truncated: bool
     duration_ms: int
+
+
+class ToolExecutionCompletedPayload(_ToolExecutionCompletedPayloadAlways, total=False):
+    """What `tool.execution.completed` says."""
+
+    early: ContractMessage
 
 
 class ToolExecutionCompletedDict(_Envelope):

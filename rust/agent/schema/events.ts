@@ -573,6 +573,8 @@ export interface ToolExecutionCompletedPayload {
   truncated: boolean;
   /** Milliseconds that it took. */
   duration_ms: number;
+  /** The result, if an earlier call of the same answer still runs: its message is saved when that has ended, and must not be lost until then. */
+  early?: ContractMessage;
 }
 
 /** It has run. Its result follows in `message.saved`. */

@@ -9,9 +9,10 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 /// Fields that hold a document of the contract, whose schema is `omni_bridge/schema.json`: (where, field, type).
-const CONTRACT: [(&str, &str, &str); 4] = [
+const CONTRACT: [(&str, &str, &str); 5] = [
     ("message.saved", "message", "Message"),
     ("tool.execution.proposed", "call", "ToolCall"),
+    ("tool.execution.completed", "early", "Message"),
     ("usage.updated", "call", "Usage"),
     ("StreamEnd", "usage", "Usage"),
 ];

@@ -396,7 +396,7 @@ fn compacted(rest: &[AgentEvent], reason: CompactionReason, tokens: u64, after: 
 
 /// The summary as the model gave it: the loop itself adds the user's task.
 fn without_task(summary: &str) -> String {
-    let added = compaction::with_task("", Some(&Message::user("x")));
+    let added = compaction::with_task("", Some("x"));
     let mark = added.trim_end_matches('x');
     summary.split(mark).next().unwrap_or(summary).to_owned()
 }
