@@ -300,11 +300,15 @@ impl Inner {
             always.insert(tool);
             always.clone()
         };
-        if let Some(file) = &self.config.approval.file {
-            if let Err(error) = grants::write(file, &all) {
-                let notice = Notice::Log(LogLevel::Warning, error.message);
-                heard(&Arc::downgrade(self), "approvals", notice);
-            }
+        let kept = self
+            .config
+            .approval
+            .file
+            .as_ref()
+            .map(|file| grants::write(file, &all));
+        if let Some(Err(error)) = kept {
+            let notice = Notice::Log(LogLevel::Warning, error.message);
+            heard(&Arc::downgrade(self), "approvals", notice);
         }
     }
 

@@ -85,12 +85,12 @@ pub(crate) fn summary_message(summary: &str) -> Message {
 }
 
 /// The summary with the running task in the user's own words, if they were taken away.
-pub(crate) fn with_task(summary: &str, task: Option<&Message>) -> String {
-    match task.map(Message::text) {
+pub(crate) fn with_task(summary: &str, task: Option<&str>) -> String {
+    match task {
         Some(task) if !task.trim().is_empty() => format!(
             "{}\n\nThe user's request that is being worked on, word for word:\n{}",
             summary.trim(),
-            cut(&task, MESSAGE_BYTES)
+            cut(task, MESSAGE_BYTES)
         ),
         _ => summary.trim().to_owned(),
     }

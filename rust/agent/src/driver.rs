@@ -59,6 +59,8 @@ pub(crate) struct Ended {
     pub(crate) told: bool,
 }
 
+/// Progress, and the call that it is of.
+type Reported = (String, Progress);
 type ToolResult = Result<ToolOutput, ToolError>;
 
 /// A turn as it is carried out.
@@ -73,10 +75,8 @@ pub(crate) struct Driver {
     side: Option<BoxFuture<'static, Input>>,
     tools: JoinSet<ToolResult>,
     running: HashMap<String, AbortHandle>,
-    progress: (
-        mpsc::Sender<(String, Progress)>,
-        mpsc::Receiver<(String, Progress)>,
-    ),
+    progress: mpsc::Receiver<Reported>,
+    reports: mpsc::Sender<Reported>,
     timers: BTreeMap<Timer, Instant>,
     /// Ephemeral events that are not published yet.
     outbox: Vec<AgentEvent>,
@@ -93,6 +93,7 @@ impl Driver {
         flow: Flow,
         orders: mpsc::UnboundedReceiver<Order>,
     ) -> Self {
+        let (reports, progress) = mpsc::channel(PROGRESS);
         Self {
             agent,
             lease,
@@ -103,7 +104,8 @@ impl Driver {
             side: None,
             tools: JoinSet::new(),
             running: HashMap::new(),
-            progress: mpsc::channel(PROGRESS),
+            progress,
+            reports,
             timers: BTreeMap::new(),
             outbox: Vec::new(),
             outcome: None,
@@ -154,7 +156,7 @@ impl Driver {
                 input
             }
             Some(joined) = self.tools.join_next_with_id() => self.joined(joined),
-            Some((call_id, progress)) = self.progress.1.recv() => Input::Progress { call_id, progress },
+            Some((call_id, progress)) = self.progress.recv() => Input::Progress { call_id, progress },
             event = async {
                 match &mut self.stream {
                     Some(stream) => stream.next().await,
@@ -274,7 +276,7 @@ impl Driver {
             .iter()
             .find(|source| source.name() == server)
             .cloned();
-        let told = self.progress.0.clone();
+        let told = self.reports.clone();
         let reported = call_id.clone();
         let invocation = Invocation {
             own_name,

@@ -7,7 +7,7 @@
 mod ask;
 mod calls;
 mod compacting;
-mod result;
+pub(crate) mod result;
 mod turn;
 mod types;
 
@@ -40,6 +40,7 @@ pub struct Flow {
     leaf: Option<String>,
     /// The leaf as the session has it; another one at the beginning of a turn is an edit or a regeneration.
     active: Option<String>,
+    early: Vec<Message>,
     turns: u64,
     messages: u64,
     usage: TurnUsage,
@@ -92,6 +93,7 @@ impl Flow {
             history,
             summary: session.summary,
             active: session.active,
+            early: session.early,
             turns: session.turns,
             messages: session.messages,
             usage: session.usage,

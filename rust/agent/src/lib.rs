@@ -10,6 +10,8 @@ mod driver;
 mod flow;
 pub mod mcp;
 mod protocol;
+mod replay;
+pub mod schema;
 mod session;
 mod tool;
 
@@ -23,6 +25,9 @@ pub use mcp::{McpOptions, McpServer, McpServers};
 pub use protocol::{
     Activity, AgentEvent, ChunkKind, CompactionReason, Decider, Decision, EVENT_VERSION, ForkOrigin,
     LogLevel, Op, Payload, Scope, StoppedBy, StreamEnd, ToolFailure, TurnUsage,
+};
+pub use replay::{
+    Change, Diff, Pace, Parts, RecordedModel, RecordedTools, Recording, compare, play, test_run,
 };
 pub use session::{
     Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, SqliteStore,

@@ -229,6 +229,11 @@ pub enum Payload {
         truncated: bool,
         /// Milliseconds that it took.
         duration_ms: u64,
+        /// The result, if an earlier call of the same answer still runs: its message is saved when that has ended,
+        /// and must not be lost until then.
+        #[schemars(with = "Option<Value>")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        early: Option<Message>,
     },
     /// It has not run to its end; the model is told.
     #[serde(rename = "tool.execution.failed")]

@@ -3,14 +3,16 @@
 
 use super::run::At;
 use super::{Inner, RunInput, lock};
-use crate::flow::{Entry, SessionView};
+use crate::flow::{Entry, SessionView, result};
 use crate::protocol::{AgentEvent, Payload, TurnUsage};
 use crate::session::{PathQuery, StoredMessage};
-use omni_core::{Error, Result, Role};
+use omni_core::{Error, Message, Result, Role};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Messages that are read at first; then twice as many, and so on, until the last summary's beginning is there.
 const FIRST: usize = 128;
+/// Events after an answer among which the ends of its calls are looked for.
+const EVENTS: usize = 4_096;
 
 impl Inner {
     /// What the loop is told of a session.
@@ -43,6 +45,7 @@ impl Inner {
         let mut path = self
             .path_of(session_id, input.at(), info.leaf, &landmarks)
             .await?;
+        view.early = self.early(session_id, &path).await?;
         view.shorten(&mut path, &landmarks);
         view.path = path
             .into_iter()
@@ -91,6 +94,44 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// What the log says of calls at the end of the path that ended, and whose results were to be saved after those of
+    /// earlier calls when their process ended.
+    async fn early(&self, session_id: &str, path: &[StoredMessage]) -> Result<Vec<Message>> {
+        let asked = path.iter().rfind(|stored| stored.message.role != Role::Tool);
+        let Some((asked, calls)) = asked.and_then(|asked| Some((asked, asked.message.tool_calls.as_ref()?)))
+        else {
+            return Ok(Vec::new());
+        };
+        let saved = path
+            .iter()
+            .rev()
+            .take_while(|stored| stored.message.role == Role::Tool)
+            .count();
+        if saved >= calls.len() {
+            return Ok(Vec::new());
+        }
+        let events = self.store.events(session_id, asked.seq, EVENTS).await?;
+        let ended = events.into_iter().filter(|event| event.turn_id == asked.turn_id);
+        let result = |event: AgentEvent| {
+            // `t1.2.3` is the third call of its answer.
+            let place = event
+                .call_id?
+                .rsplit_once('.')?
+                .1
+                .parse::<usize>()
+                .ok()?
+                .checked_sub(1)?;
+            let id = &calls.get(place)?.id;
+            match event.payload {
+                Payload::ToolCompleted { early, .. } => early,
+                Payload::ToolFailed { message, .. } => Some(result::error(id, &message)),
+                Payload::ToolDenied { reason, .. } => Some(result::error(id, &reason)),
+                _ => None,
+            }
+        };
+        Ok(ended.filter_map(result).collect())
     }
 
     async fn whole(&self, session_id: &str, leaf: Option<String>) -> Result<Vec<StoredMessage>> {

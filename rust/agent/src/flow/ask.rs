@@ -56,20 +56,12 @@ impl Flow {
     pub(super) fn estimate(&self) -> u64 {
         let weigh = |seen: &[Seen]| seen.iter().map(|seen| seen.tokens).sum::<u64>();
         let counted = self.turn.as_ref().and_then(|turn| turn.in_window);
-        match counted {
-            Some(InWindow { tokens, messages }) => {
-                tokens.saturating_add(weigh(self.history.get(messages..).unwrap_or_default()))
-            }
-            None => {
-                let texts = [&self.config.system, &self.summary];
-                let texts = texts
-                    .into_iter()
-                    .flatten()
-                    .map(|text| text.len() as u64 / 3)
-                    .sum::<u64>();
-                weigh(&self.history).saturating_add(texts)
-            }
+        if let Some(InWindow { tokens, messages }) = counted {
+            return tokens.saturating_add(weigh(self.history.get(messages..).unwrap_or_default()));
         }
+        let texts = [&self.config.system, &self.summary];
+        let texts = texts.into_iter().flatten().map(|text| text.len() as u64 / 3);
+        weigh(&self.history).saturating_add(texts.sum())
     }
 
     /// The tokens at which the history is shortened, if it is at all.
@@ -234,7 +226,7 @@ impl Flow {
                 self.chunk(index, ChunkKind::ToolCall, String::new(), Some(name));
             }
             Event::ToolCallDelta { index, arguments } => {
-                self.chunk(index, ChunkKind::ToolCall, arguments, None)
+                self.chunk(index, ChunkKind::ToolCall, arguments, None);
             }
             Event::ReasoningStart { index, .. } => drop(self.thinking(index, 0)),
             Event::ReasoningDelta { index, text } => {

@@ -18,7 +18,7 @@ const MAX_NAMES: usize = 40;
 pub(super) struct Calls {
     /// The model call that they belong to.
     model_call: String,
-    calls: Vec<Call>,
+    all: Vec<Underway>,
     /// So many results are saved.
     saved: usize,
     /// The turn ends with them.
@@ -27,7 +27,7 @@ pub(super) struct Calls {
 
 /// One call.
 #[derive(Debug)]
-struct Call {
+struct Underway {
     call_id: String,
     /// The model's own id of it.
     id: String,
@@ -48,7 +48,7 @@ enum State {
     Ready,
     Running,
     /// Its result, until it is saved.
-    Ended(Option<Message>),
+    Ended(Option<Box<Message>>),
 }
 
 /// What becomes of a proposed call.
@@ -61,19 +61,19 @@ enum Fate {
 
 impl Calls {
     pub(super) fn any_runs(&self) -> bool {
-        self.calls.iter().any(|call| matches!(call.state, State::Running))
+        self.all.iter().any(|call| matches!(call.state, State::Running))
     }
 
     pub(super) fn running(&self) -> impl Iterator<Item = String> + '_ {
         let running = self
-            .calls
+            .all
             .iter()
             .filter(|call| matches!(call.state, State::Running));
         running.map(|call| call.call_id.clone())
     }
 
     fn find(&self, call_id: &str, state: fn(&State) -> bool) -> Option<usize> {
-        self.calls
+        self.all
             .iter()
             .position(|call| call.call_id == call_id && state(&call.state))
     }
@@ -94,7 +94,7 @@ impl Flow {
         let refused = self.refuses_all(finish);
         let mut calls = Calls {
             model_call: model_call.clone(),
-            calls: Vec::with_capacity(asked.len()),
+            all: Vec::with_capacity(asked.len()),
             saved: 0,
             last: refused.is_some(),
         };
@@ -118,7 +118,7 @@ impl Flow {
             };
             let (server, own_name) = spec.map_or_else(Default::default, |spec| (spec.server, spec.own_name));
             let name = call.name().to_owned();
-            calls.calls.push(Call {
+            calls.all.push(Underway {
                 call_id: call_id.clone(),
                 id: call.id.clone(),
                 name,
@@ -137,7 +137,7 @@ impl Flow {
             match fate {
                 Fate::Runs => {}
                 Fate::Waits => {
-                    if let Some(call) = calls.calls.last_mut() {
+                    if let Some(call) = calls.all.last_mut() {
                         call.state = State::Waiting;
                     }
                     self.set_timer(Timer::Approval(call_id), self.config.timeouts.approval);
@@ -240,8 +240,8 @@ impl Flow {
     }
 
     fn call_approved(&mut self, calls: &mut Calls, at: usize, scope: Scope) {
-        let tool = calls.calls[at].name.clone();
-        let say = |flow: &mut Self, call: &mut Call, by| {
+        let tool = calls.all[at].name.clone();
+        let say = |flow: &mut Self, call: &mut Underway, by| {
             call.state = State::Ready;
             let call_id = Some(call.call_id.clone());
             flow.push(
@@ -254,7 +254,7 @@ impl Flow {
                 },
             );
         };
-        say(self, &mut calls.calls[at], Decider::User);
+        say(self, &mut calls.all[at], Decider::User);
         if scope == Scope::Once {
             return;
         }
@@ -264,7 +264,7 @@ impl Flow {
             scope,
         });
         // What holds for the session holds for the tool's other calls that wait.
-        for call in &mut calls.calls {
+        for call in &mut calls.all {
             if call.name == tool && waits(&call.state) {
                 say(self, call, Decider::Policy);
                 self.out.push(Command::ClearTimer {
@@ -316,14 +316,17 @@ impl Flow {
                 Ok(output) => {
                     let is_error = output.is_error;
                     let bounded = result::bound(output, self.config.max_result_bytes);
-                    let call = &mut calls.calls[at];
+                    let first = at == calls.saved;
+                    let call = &mut calls.all[at];
+                    let message = result::message(&call.id, bounded.content, is_error);
                     let payload = Payload::ToolCompleted {
                         is_error,
                         bytes: bounded.bytes,
                         truncated: bounded.truncated,
                         duration_ms: self.now.saturating_sub(call.started_ms),
+                        early: (!first).then(|| message.clone()),
                     };
-                    call.state = State::Ended(Some(result::message(&call.id, bounded.content, is_error)));
+                    call.state = State::Ended(Some(Box::new(message)));
                     self.push(Some(call_id.to_owned()), Some(calls.model_call.clone()), payload);
                 }
                 Err(error) => self.call_failed(&mut calls, at, error.kind, &error.message),
@@ -340,7 +343,7 @@ impl Flow {
             self.out.push(Command::StopTool {
                 call_id: call_id.to_owned(),
             });
-            let limit = self.tool_limit(&calls.calls[at].server);
+            let limit = self.tool_limit(&calls.all[at].server);
             let says = format!(
                 "the tool did not answer within {limit} s and was stopped; it may have had its effect. Ask for less, or do something else."
             );
@@ -351,8 +354,8 @@ impl Flow {
 
     /// Stops all calls of a turn that is stopped; every one has a result then.
     pub(super) fn stop_calls(&mut self, mut calls: Calls) {
-        for at in 0..calls.calls.len() {
-            let call = &calls.calls[at];
+        for at in 0..calls.all.len() {
+            let call = &calls.all[at];
             let call_id = call.call_id.clone();
             let says = match call.state {
                 State::Ended(_) => continue,
@@ -392,8 +395,8 @@ impl Flow {
     fn call_failed(&mut self, calls: &mut Calls, at: usize, kind: ToolFailure, says: &str) {
         // What a source says of its failure is as long as what it says of its success.
         let says = result::cut(says, self.config.max_result_bytes).to_owned();
-        let call = &mut calls.calls[at];
-        call.state = State::Ended(Some(result::error(&call.id, &says)));
+        let call = &mut calls.all[at];
+        call.state = State::Ended(Some(Box::new(result::error(&call.id, &says))));
         let payload = Payload::ToolFailed {
             kind,
             message: says,
@@ -404,8 +407,8 @@ impl Flow {
     }
 
     fn call_denied(&mut self, calls: &mut Calls, at: usize, by: Decider, reason: String) {
-        let call = &mut calls.calls[at];
-        call.state = State::Ended(Some(result::error(&call.id, &reason)));
+        let call = &mut calls.all[at];
+        call.state = State::Ended(Some(Box::new(result::error(&call.id, &reason))));
         let call_id = call.call_id.clone();
         self.push(
             Some(call_id),
@@ -416,14 +419,14 @@ impl Flow {
 
     /// Saves the results that there are, as far as no earlier call is without one.
     fn save_results(&mut self, calls: &mut Calls) {
-        while let Some(call) = calls.calls.get_mut(calls.saved) {
+        while let Some(call) = calls.all.get_mut(calls.saved) {
             let State::Ended(result) = &mut call.state else {
                 break;
             };
             calls.saved += 1;
             if let Some(result) = result.take() {
                 let call_id = call.call_id.clone();
-                self.save(Some(call_id), Some(calls.model_call.clone()), result);
+                self.save(Some(call_id), Some(calls.model_call.clone()), *result);
             }
         }
     }
@@ -431,15 +434,16 @@ impl Flow {
     /// Starts what may run, saves what has ended, and goes on when all have.
     fn go_on(&mut self, mut calls: Calls) {
         self.save_results(&mut calls);
-        if calls.saved == calls.calls.len() {
+        if calls.saved == calls.all.len() {
             if let Some(turn) = &mut self.turn {
                 turn.tool_rounds += 1;
             }
-            return if calls.last {
-                self.complete()
+            if calls.last {
+                self.complete();
             } else {
-                self.next_round()
-            };
+                self.next_round();
+            }
+            return;
         }
         let mut room = self
             .config
@@ -447,7 +451,7 @@ impl Flow {
             .max(1)
             .saturating_sub(calls.running().count());
         let mut start = Vec::new();
-        for call in &mut calls.calls {
+        for call in &mut calls.all {
             if room > 0 && matches!(call.state, State::Ready) {
                 room -= 1;
                 call.state = State::Running;

@@ -5,7 +5,7 @@ use super::types::{Command, Timer};
 use super::{Flow, Phase};
 use crate::compaction;
 use crate::protocol::{CompactionReason, Payload};
-use omni_core::{Code, Error, Message, Reply, Request, Result, Role};
+use omni_core::{Code, Error, Message, Reply, Request, Result};
 
 /// Seconds that a count or a summary may take.
 pub(super) const LIMIT: f64 = 180.0;
@@ -152,14 +152,12 @@ impl Flow {
                 first_kept,
             };
         };
-        // Inside a turn, the user's own words go with the summary.
-        let kept_turn = self
-            .history
-            .get(cut)
-            .is_some_and(|seen| seen.entry.message.role == Role::User);
-        let gone = self.history.drain(..cut).map(|seen| seen.entry.message);
-        let task = gone.filter(|message| message.role == Role::User).last();
-        let summary = compaction::with_task(summary, task.as_ref().filter(|_| !kept_turn));
+        self.history.drain(..cut);
+        // Inside a turn the user's own words go with the summary, however often it is made anew.
+        let task = self.turn.as_ref().and_then(|turn| turn.task.as_ref());
+        let gone = |id: &str| !self.history.iter().any(|seen| seen.entry.message_id == id);
+        let task = task.filter(|(id, _)| gone(id)).map(|(_, task)| task.as_str());
+        let summary = compaction::with_task(summary, task);
         self.summary = Some(summary.clone());
         Shortened {
             summary: Some(summary),

@@ -97,7 +97,7 @@ pub(super) fn message(tool_call_id: &str, content: Content, is_error: bool) -> M
 }
 
 /// The tool message of a call that gave no result.
-pub(super) fn error(tool_call_id: &str, says: &str) -> Message {
+pub(crate) fn error(tool_call_id: &str, says: &str) -> Message {
     message(tool_call_id, Content::Text(format!("Error: {says}")), true)
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Turn {
     pub(super) in_window: Option<InWindow>,
     /// A provider said that the window is full, and the history was shortened for it.
     pub(super) overflowed: bool,
+    /// What the user wants: the message's id and its text.
+    pub(super) task: Option<(String, String)>,
     /// The round for which the history was shortened.
     pub(super) compacted: Option<u32>,
     answer: Option<Answer>,
@@ -103,10 +105,9 @@ impl Turn {
 
     fn activity(&self) -> Activity {
         match &self.phase {
-            Phase::Listing { .. } | Phase::Counting { .. } => Activity::Asking,
             Phase::Compacting(_) => Activity::Compacting,
             Phase::Asking(asking) if asking.heard => Activity::Streaming,
-            Phase::Asking(_) => Activity::Asking,
+            Phase::Listing { .. } | Phase::Counting { .. } | Phase::Asking(_) => Activity::Asking,
             Phase::Calls(calls) if calls.any_runs() => Activity::RunningTools,
             Phase::Calls(_) => Activity::WaitingForApproval,
         }
@@ -135,6 +136,7 @@ impl Flow {
             stopping: None,
             in_window: None,
             overflowed: false,
+            task: None,
             compacted: None,
             answer: None,
             complained: BTreeSet::new(),
@@ -166,10 +168,21 @@ impl Flow {
             );
         }
         for call_id in unanswered {
-            self.save(None, None, result::lost(&call_id));
+            let of_call = |message: &Message| message.tool_call_id.as_ref() == Some(&call_id);
+            let early = self
+                .early
+                .iter()
+                .position(of_call)
+                .map(|at| self.early.remove(at));
+            self.save(None, None, early.unwrap_or_else(|| result::lost(&call_id)));
         }
         if let Some(message) = message {
             self.save(None, None, message);
+        }
+        let task = self.history.last().map(|seen| &seen.entry);
+        let task = task.map(|entry| (entry.message_id.clone(), entry.message.text().into_owned()));
+        if let Some(turn) = &mut self.turn {
+            turn.task = task;
         }
         if let Some(turn) = self.config.timeouts.turn {
             self.set_timer(Timer::Turn, turn);

@@ -19,6 +19,8 @@ pub struct SessionView {
     pub summary: Option<String>,
     /// Tool results before this message are left out of what the model sees.
     pub blanked_before: Option<String>,
+    /// Results of calls at the end of the path whose process ended before they were saved.
+    pub early: Vec<Message>,
     /// The session's active leaf.
     pub active: Option<String>,
     /// The number of the last turn.
@@ -122,6 +124,10 @@ pub enum Input {
 /// What the loop wants done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every command of a stream is a publish, the largest: a box for each would cost more"
+)]
 pub enum Command {
     /// Store durable events in one commit, and publish them then.
     Commit {

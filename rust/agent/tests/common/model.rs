@@ -220,6 +220,8 @@ impl ChatModel for Script {
     }
 
     fn stream(&self, request: Request) -> ChatStream {
+        super::check_messages(&request.messages).unwrap();
+        request.check().unwrap();
         self.0.requests.lock().unwrap().push(request);
         let mut scripts = self.0.scripts.lock().unwrap();
         let acts = if scripts.len() > 1 {

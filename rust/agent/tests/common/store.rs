@@ -46,15 +46,11 @@ impl MemoryStore {
         self.0.lock().unwrap().room = commits;
     }
 
-    /// Cuts a log, as a kill between two commits leaves it.
-    pub fn truncate(&self, session_id: &str, events: usize) {
-        self.0
-            .lock()
-            .unwrap()
-            .logs
-            .get_mut(session_id)
-            .unwrap()
-            .truncate(events);
+    /// A store that holds one log.
+    pub fn with_log(session_id: &str, log: Vec<AgentEvent>) -> Self {
+        let store = Self::default();
+        store.0.lock().unwrap().logs.insert(session_id.into(), log);
+        store
     }
 
     pub fn messages(&self, session_id: &str) -> Vec<StoredMessage> {
@@ -106,9 +102,9 @@ fn path(log: &[AgentEvent], leaf: Option<String>) -> Vec<StoredMessage> {
     let all = messages(log);
     let mut path = Vec::new();
     let mut at = leaf;
-    while let Some(id) = at {
+    while let Some(id) = at.take() {
         let found = all.iter().find(|stored| stored.message_id == id).unwrap().clone();
-        at = found.parent_id.clone();
+        at.clone_from(&found.parent_id);
         path.push(found);
     }
     path.reverse();
