@@ -6,6 +6,7 @@ use crate::error::{guarded, raise};
 use crate::frozen;
 use crate::mailbox::Item;
 use crate::runtime;
+use futures_core::Stream;
 use omni_agent::{
     Agent, AgentConfig, Decision, Durability, HostTools, Invocation, McpOptions, McpServers, PathQuery, Progress,
     ProgressSink, RunHandle, RunInput, SessionStore, SqliteStore, StoreConfig, ToolError, ToolFailure,

@@ -165,13 +165,16 @@ impl Call {
                 (runtime.spawn(answer(chat, mailbox)), None)
             }
             Work::Pump(pump) => {
-                let mut ending = Ending::new(Arc::clone(&self.mailbox));
-                let pump = pump(Feed(Arc::clone(&self.mailbox)));
+                let pump = pump(Feed(Arc::clone(&mailbox)));
+                let mut ending = Ending {
+                    mailbox,
+                    whole: false,
+                };
                 let pumped = async move {
                     pump.await;
                     ending.whole = true;
                 };
-                (runtime.spawn(pumped).abort_handle(), None)
+                (runtime.spawn(pumped), None)
             }
             Work::Op(op) => {
                 let op = async move {
