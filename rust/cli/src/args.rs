@@ -95,6 +95,10 @@ pub(crate) enum Command {
     Sessions(Box<crate::agent::args::Sessions>),
     /// List and check MCP servers
     Mcp(crate::agent::args::Mcp),
+    /// Play a session's log
+    Replay(crate::agent::args::Replay),
+    /// Run the agent's loop again from a log, with its answers and tools, and compare
+    TestRun(Box<crate::agent::args::TestRun>),
     /// List the models that are known
     Models(Models),
     /// Compare the catalogue of providers and models with LiteLLM's, or bring it up to date (needs Python)

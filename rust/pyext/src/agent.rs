@@ -8,9 +8,9 @@ use crate::mailbox::Item;
 use crate::runtime;
 use futures_core::Stream;
 use omni_agent::{
-    Agent, AgentConfig, Decision, Durability, HostTools, Invocation, McpOptions, McpServers, PathQuery, Progress,
-    ProgressSink, RunHandle, RunInput, SessionStore, SqliteStore, StoreConfig, ToolError, ToolFailure,
-    ToolOutput,
+    Agent, AgentConfig, Decision, Durability, HostTools, Invocation, McpOptions, McpServers, PathQuery,
+    Progress, ProgressSink, RunHandle, RunInput, SessionStore, SqliteStore, StoreConfig, ToolError,
+    ToolFailure, ToolOutput,
 };
 use omni_bridge::{Bridge, Client};
 use omni_core::{Content, Error, Message, Result};
@@ -62,7 +62,10 @@ impl Begin {
                 .ok_or_else(|| Error::invalid("session_id: an edit or a regeneration needs the session"))
         };
         if let Some(message_id) = self.regenerate.clone() {
-            return Ok(RunInput::regenerate(session()?, Some(message_id).filter(|id| !id.is_empty())));
+            return Ok(RunInput::regenerate(
+                session()?,
+                Some(message_id).filter(|id| !id.is_empty()),
+            ));
         }
         let message: Message = match self.input.clone() {
             Some(Value::String(text)) => Message::user(text),
@@ -144,7 +147,12 @@ impl Functions {
                 }
             }
         }
-        let gone = || ToolError::new(ToolFailure::ServerGone, "the program that has this tool has left the run");
+        let gone = || {
+            ToolError::new(
+                ToolFailure::ServerGone,
+                "the program that has this tool has left the run",
+            )
+        };
         let run = self.run_of(&invocation.session_id).await;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
@@ -154,7 +162,8 @@ impl Functions {
             id,
             run: run.clone(),
         };
-        run.send(Asked::Run { id, name, invocation }).map_err(|_| gone())?;
+        run.send(Asked::Run { id, name, invocation })
+            .map_err(|_| gone())?;
         let answer = answered.await.map_err(|_| gone())?;
         match answer.error {
             None => Ok(ToolOutput {
@@ -162,7 +171,9 @@ impl Functions {
                 is_error: false,
                 structured: None,
             }),
-            Some(error) if answer.invalid_arguments => Err(ToolError::new(ToolFailure::InvalidArguments, error)),
+            Some(error) if answer.invalid_arguments => {
+                Err(ToolError::new(ToolFailure::InvalidArguments, error))
+            }
             Some(error) => Err(ToolError::new(ToolFailure::Failed, error)),
         }
     }
@@ -187,7 +198,9 @@ fn bridged(url: &str) -> Result<Client> {
     Client::builder()
         .bridge(Bridge::Url {
             url: url.to_owned(),
-            token: std::env::var("OMNI_BRIDGE_TOKEN").ok().filter(|token| !token.is_empty()),
+            token: std::env::var("OMNI_BRIDGE_TOKEN")
+                .ok()
+                .filter(|token| !token.is_empty()),
         })
         .build()
 }
@@ -220,9 +233,12 @@ impl AgentHost {
         for function in &self.offered {
             let functions = Arc::clone(&self.functions);
             let name = function.name.clone();
-            tools = tools.raw(&function.name, &function.description, function.parameters.clone(), move |invocation| {
-                Arc::clone(&functions).call(name.clone(), invocation)
-            });
+            tools = tools.raw(
+                &function.name,
+                &function.description,
+                function.parameters.clone(),
+                move |invocation| Arc::clone(&functions).call(name.clone(), invocation),
+            );
         }
         let mut builder = Agent::builder(self.config.clone())
             .model(Arc::new(client))
@@ -320,7 +336,9 @@ impl AgentHost {
                         return;
                     }
                     let mut events = std::pin::pin!(omni_agent::follow(store, session_id, after));
-                    while let Some(event) = std::future::poll_fn(|context| events.as_mut().poll_next(context)).await {
+                    while let Some(event) =
+                        std::future::poll_fn(|context| events.as_mut().poll_next(context)).await
+                    {
                         match event {
                             Ok(event) => feed.put(document(&event)).await,
                             Err(error) => {
@@ -350,18 +368,50 @@ impl AgentHost {
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 enum SessionOp {
-    List { limit: usize, after: Option<String> },
-    Info { session_id: String },
-    Messages { session_id: String, leaf: Option<String>, last: Option<usize> },
-    Tree { session_id: String },
-    Events { session_id: String, after: u64, limit: usize },
-    Search { words: String, limit: usize },
-    Fork { session_id: String, message_id: Option<String> },
-    Rename { session_id: String, title: String },
-    Delete { session_id: String },
-    Export { session_id: String },
-    ExportMessages { session_id: String },
-    Import { lines: String },
+    List {
+        limit: usize,
+        after: Option<String>,
+    },
+    Info {
+        session_id: String,
+    },
+    Messages {
+        session_id: String,
+        leaf: Option<String>,
+        last: Option<usize>,
+    },
+    Tree {
+        session_id: String,
+    },
+    Events {
+        session_id: String,
+        after: u64,
+        limit: usize,
+    },
+    Search {
+        words: String,
+        limit: usize,
+    },
+    Fork {
+        session_id: String,
+        message_id: Option<String>,
+    },
+    Rename {
+        session_id: String,
+        title: String,
+    },
+    Delete {
+        session_id: String,
+    },
+    Export {
+        session_id: String,
+    },
+    ExportMessages {
+        session_id: String,
+    },
+    Import {
+        lines: String,
+    },
 }
 
 impl SessionOp {
@@ -369,24 +419,36 @@ impl SessionOp {
         match self {
             Self::List { limit, after } => value(store.list(limit, after).await?),
             Self::Info { session_id } => value(store.info(&session_id).await?),
-            Self::Messages { session_id, leaf, last } => {
-                value(store.path(&session_id, PathQuery { leaf, last }).await?)
-            }
+            Self::Messages {
+                session_id,
+                leaf,
+                last,
+            } => value(store.path(&session_id, PathQuery { leaf, last }).await?),
             Self::Tree { session_id } => value(store.tree(&session_id).await?),
-            Self::Events { session_id, after, limit } => value(store.events(&session_id, after, limit).await?),
+            Self::Events {
+                session_id,
+                after,
+                limit,
+            } => value(store.events(&session_id, after, limit).await?),
             Self::Search { words, limit } => value(store.search(&words, limit).await?),
-            Self::Fork { session_id, message_id } => value(store.fork(&session_id, message_id).await?),
+            Self::Fork {
+                session_id,
+                message_id,
+            } => value(store.fork(&session_id, message_id).await?),
             Self::Rename { session_id, title } => value(omni_agent::rename(store, &session_id, title).await?),
             Self::Delete { session_id } => value(store.delete(&session_id).await?),
             Self::Export { session_id } => value(omni_agent::export_log(store, &session_id).await?),
-            Self::ExportMessages { session_id } => value(omni_agent::export_messages(store, &session_id, None).await?),
+            Self::ExportMessages { session_id } => {
+                value(omni_agent::export_messages(store, &session_id, None).await?)
+            }
             Self::Import { lines } => value(omni_agent::import_log(store, &lines).await?),
         }
     }
 }
 
 fn value(document: impl Serialize) -> Result<Value> {
-    serde_json::to_value(document).map_err(|_| Error::internal("a document of the store cannot be written as JSON"))
+    serde_json::to_value(document)
+        .map_err(|_| Error::internal("a document of the store cannot be written as JSON"))
 }
 
 fn document(event: &omni_agent::AgentEvent) -> Item {
@@ -515,7 +577,9 @@ impl AgentRun {
             let decision: Decision = frozen::parse("decision", decision)?;
             let handle = lock(&self.shared.state).handle.clone();
             let Some(handle) = handle else {
-                return Err(raise(&Error::invalid("the turn has not begun: nothing waits for a decision")));
+                return Err(raise(&Error::invalid(
+                    "the turn has not begun: nothing waits for a decision",
+                )));
             };
             handle.approve(call_id, decision).map_err(|error| raise(&error))
         })
@@ -535,9 +599,15 @@ impl AgentRun {
     /// How far a function is.
     #[pyo3(signature = (id, progress, total = None, message = None))]
     fn progress(&self, id: u64, progress: f64, total: Option<f64>, message: Option<String>) {
-        let sink = lock(&self.functions.waiting).get(&id).map(|(_, sink)| sink.clone());
+        let sink = lock(&self.functions.waiting)
+            .get(&id)
+            .map(|(_, sink)| sink.clone());
         if let Some(sink) = sink {
-            sink.report(Progress { progress, total, message });
+            sink.report(Progress {
+                progress,
+                total,
+                message,
+            });
         }
     }
 }

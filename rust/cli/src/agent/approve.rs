@@ -20,7 +20,10 @@ pub(crate) async fn ask(call: &ToolCall) -> Option<Decision> {
         output::harmless(call.name()),
         output::harmless(&excerpt(call.text()))
     );
-    tokio::task::spawn_blocking(move || answer(&question)).await.ok().flatten()
+    tokio::task::spawn_blocking(move || answer(&question))
+        .await
+        .ok()
+        .flatten()
 }
 
 fn answer(question: &str) -> Option<Decision> {
@@ -56,7 +59,11 @@ mod tests {
 
     #[test]
     fn only_a_clear_word_decides() {
-        for (line, scope) in [("y\n", Scope::Once), (" S ", Scope::Session), ("always", Scope::Always)] {
+        for (line, scope) in [
+            ("y\n", Scope::Once),
+            (" S ", Scope::Session),
+            ("always", Scope::Always),
+        ] {
             assert_eq!(read(line), Some(Decision::Approve { scope }));
         }
         assert_eq!(read("No\r\n"), Some(Decision::Deny { reason: None }));

@@ -60,7 +60,7 @@ pub(crate) struct Turn {
     #[arg(long, value_name = "URL")]
     pub(crate) api_base: Option<String>,
 
-    /// Print the events as JSON, one a line
+    /// Print JSON: a run's events, one a line
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -209,7 +209,7 @@ pub(crate) struct Replay {
     #[arg(value_name = "ID")]
     pub(crate) session: String,
 
-    /// So many times as fast as it was; 0 prints it at once
+    /// So many times as fast as it was; `inf` prints it at once
     #[arg(long, value_name = "TIMES", default_value_t = 1.0)]
     pub(crate) speed: f64,
 
@@ -227,9 +227,8 @@ pub(crate) struct TestRun {
     #[arg(value_name = "LOG")]
     pub(crate) log: PathBuf,
 
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) turn: Turn,
 
     #[command(flatten)]
     pub(crate) setup: Setup,

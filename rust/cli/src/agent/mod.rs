@@ -3,6 +3,7 @@
 pub(crate) mod approve;
 pub(crate) mod args;
 pub(crate) mod mcp;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod sessions;
 pub(crate) mod setup;

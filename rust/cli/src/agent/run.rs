@@ -28,7 +28,9 @@ pub(crate) async fn turn(
 ) -> Result<i32, Failure> {
     // Asked for before anything is read or started: from here on Ctrl-C never kills half-way.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
-    let config = setup::config(setup, &turn, common.verbose)?;
+    let mut config = setup::config(setup, &turn, || prompt::model(common.verbose))?;
+    // Nobody sees the question of a program whose output is read by another.
+    config.approval.unattended |= turn.json || !approve::somebody_there();
     let task = tokio::select! {
         task = prompt::task(task) => task?,
         _ = &mut interrupt => return Err(Failure::Interrupted),
@@ -85,7 +87,12 @@ async fn drive(
         }
         let Some(event) = event.flatten() else { break };
         printer.event(&event);
-        if let Payload::ToolProposed { call, needs_approval: true, .. } = &event.payload {
+        if let Payload::ToolProposed {
+            call,
+            needs_approval: true,
+            ..
+        } = &event.payload
+        {
             let call_id = event.call_id.clone().unwrap_or_default();
             // Asked beside the run: other tools of the answer go on, and Ctrl-C is heard.
             let (handle, call) = (handle.clone(), call.clone());
@@ -107,7 +114,10 @@ async fn drive(
 /// How the command ends, once the turn has.
 fn end(event: &AgentEvent) -> Option<Result<i32, Failure>> {
     match &event.payload {
-        Payload::TurnCompleted { stopped_by: Some(StoppedBy::Budget), .. } => Some(Err(Failure::Call(Error::new(
+        Payload::TurnCompleted {
+            stopped_by: Some(StoppedBy::Budget),
+            ..
+        } => Some(Err(Failure::Call(Error::new(
             Code::Budget,
             "the turn's budget is spent; give it more with budget.tokens or budget.usd in the configuration",
         )))),

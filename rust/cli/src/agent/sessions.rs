@@ -147,7 +147,11 @@ fn row(session: &SessionInfo) -> String {
 fn shown(stored: &StoredMessage, tree: bool) -> String {
     let message = &stored.message;
     let place = if tree {
-        format!("{} ← {} ", stored.message_id, stored.parent_id.as_deref().unwrap_or("-"))
+        format!(
+            "{} ← {} ",
+            stored.message_id,
+            stored.parent_id.as_deref().unwrap_or("-")
+        )
     } else {
         String::new()
     };
@@ -155,7 +159,11 @@ fn shown(stored: &StoredMessage, tree: bool) -> String {
     let mut lines = Vec::new();
     match message.role {
         Role::Tool => {
-            let failed = if message.is_error == Some(true) { " (failed)" } else { "" };
+            let failed = if message.is_error == Some(true) {
+                " (failed)"
+            } else {
+                ""
+            };
             lines.push(format!("{place}  result{failed}: {}", excerpt(&text)));
         }
         role => {
@@ -195,9 +203,17 @@ fn time(milliseconds: u64) -> String {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", minute / 60, minute % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}",
+        minute / 60,
+        minute % 60
+    )
 }
 
 fn read(file: &Path) -> Result<String, Failure> {

@@ -1,11 +1,10 @@
 //! What the options make of an agent: its configuration, its servers, its store, its model.
 
-use crate::agent::approve;
 use crate::agent::args::{Setup, Turn};
 use crate::args::Common;
 use crate::exit::Failure;
 use crate::host::Composition;
-use crate::{output, prompt};
+use crate::output;
 use omni_agent::{AgentConfig, Durability, EngineSwitch, Policy, ServerConfig, SqliteStore, StoreConfig};
 use omni_bridge::Client;
 use omni_core::{EngineChoice, Error};
@@ -15,7 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The configuration that the options describe, all but its model checked.
-pub(crate) fn config(setup: &Setup, turn: &Turn, verbose: bool) -> Result<AgentConfig, Failure> {
+pub(crate) fn config(
+    setup: &Setup,
+    turn: &Turn,
+    model: impl FnOnce() -> Result<String, Failure>,
+) -> Result<AgentConfig, Failure> {
     let mut config = match &setup.config {
         Some(path) => config_file(path)?,
         None => AgentConfig::default(),
@@ -23,7 +26,7 @@ pub(crate) fn config(setup: &Setup, turn: &Turn, verbose: bool) -> Result<AgentC
     if let Some(model) = &turn.model {
         config.model.clone_from(model);
     } else if config.model.is_empty() {
-        config.model = prompt::model(verbose)?;
+        config.model = model()?;
     }
     config.engine = match turn.engine.as_deref() {
         Some("native") => EngineSwitch::All(EngineChoice::Native),
@@ -35,7 +38,9 @@ pub(crate) fn config(setup: &Setup, turn: &Turn, verbose: bool) -> Result<AgentC
         config.system = Some(system.clone());
     }
     if let Some(base) = &turn.api_base {
-        config.request.insert("api_base".to_owned(), Value::String(base.clone()));
+        config
+            .request
+            .insert("api_base".to_owned(), Value::String(base.clone()));
     }
     match turn.approve.as_deref() {
         Some("approve") => config.approval.default = Policy::Approve,
@@ -44,8 +49,6 @@ pub(crate) fn config(setup: &Setup, turn: &Turn, verbose: bool) -> Result<AgentC
         Some(_) => config.approval.default = Policy::Ask,
         None => {}
     }
-    // Nobody sees the question of a program whose output is read by another.
-    config.approval.unattended |= turn.json || !approve::somebody_there();
     config.mcp_servers.extend(servers(&turn.mcp)?);
     config.check()?;
     Ok(config)
@@ -113,7 +116,8 @@ fn default_path() -> Result<PathBuf, Failure> {
         let message = "there is no folder for sessions: set HOME, or name a file with --store";
         return Err(Failure::Usage(message.to_owned()));
     };
-    std::fs::create_dir_all(&folder).map_err(|error| Failure::Io(format!("{}: {error}", folder.display())))?;
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Failure::Io(format!("{}: {error}", folder.display())))?;
     Ok(folder.join("sessions.db"))
 }
 

@@ -54,7 +54,10 @@ impl Printer {
             }
             Payload::StreamCompleted(_) => self.close_line(),
             Payload::StreamFailed { error, retried: true } => {
-                self.note(&format!("{}: shortening what the model sees, and once more", error.code));
+                self.note(&format!(
+                    "{}: shortening what the model sees, and once more",
+                    error.code
+                ));
             }
             Payload::ToolProposed { call, .. } => {
                 self.running.insert(call_id.to_owned(), call.name().to_owned());
@@ -64,16 +67,28 @@ impl Printer {
                 let name = self.running.remove(call_id).unwrap_or_default();
                 self.note(&format!("✗ {name} was not run: {reason}"));
             }
-            Payload::ToolProgress { message: Some(message), .. } => {
+            Payload::ToolProgress {
+                message: Some(message),
+                ..
+            } => {
                 self.note(&format!("… {}", excerpt(message)));
             }
-            Payload::ToolCompleted { is_error, duration_ms, truncated, .. } => {
+            Payload::ToolCompleted {
+                is_error,
+                duration_ms,
+                truncated,
+                ..
+            } => {
                 let name = self.running.remove(call_id).unwrap_or_default();
                 let mark = if *is_error { "✗" } else { "✓" };
                 let cut = if *truncated { ", result cut" } else { "" };
                 self.note(&format!("{mark} {name} in {}{cut}", milliseconds(*duration_ms)));
             }
-            Payload::ToolFailed { kind, message, duration_ms } => {
+            Payload::ToolFailed {
+                kind,
+                message,
+                duration_ms,
+            } => {
                 let name = self.running.remove(call_id).unwrap_or_default();
                 if *kind != ToolFailure::Cancelled {
                     let time = milliseconds(*duration_ms);
@@ -81,28 +96,57 @@ impl Printer {
                 }
             }
             Payload::MessageSaved { message, .. } => self.saved(message),
-            Payload::CompactionCompleted { tokens_before, tokens_after, .. } => self.note(&format!(
+            Payload::CompactionCompleted {
+                tokens_before,
+                tokens_after,
+                ..
+            } => self.note(&format!(
                 "what the model sees was shortened from {tokens_before} to {tokens_after} tokens"
             )),
-            Payload::ServerFailed { server, error, will_retry } => {
-                let then = if *will_retry { "; it will be started again" } else { "" };
+            Payload::ServerFailed {
+                server,
+                error,
+                will_retry,
+            } => {
+                let then = if *will_retry {
+                    "; it will be started again"
+                } else {
+                    ""
+                };
                 self.note(&format!("server {server}: {}{then}", error.message));
             }
-            Payload::Log { level, message, server } if matches!(level, LogLevel::Warning | LogLevel::Error) => {
+            Payload::Log {
+                level,
+                message,
+                server,
+            } if matches!(level, LogLevel::Warning | LogLevel::Error) => {
                 let who = server.as_deref().map(|server| format!("server {server}: "));
                 self.note(&format!("{}{message}", who.unwrap_or_default()));
             }
-            Payload::TurnCompleted { stopped_by, usage, rounds, duration_ms, .. } => {
+            Payload::TurnCompleted {
+                stopped_by,
+                usage,
+                rounds,
+                duration_ms,
+                ..
+            } => {
                 self.close_line();
                 match stopped_by {
                     Some(StoppedBy::MaxToolRounds) => self.note("stopped: max_tool_rounds is reached"),
-                    Some(StoppedBy::RepeatedCall) => self.note("stopped: the model makes the same call again and again"),
+                    Some(StoppedBy::RepeatedCall) => {
+                        self.note("stopped: the model makes the same call again and again")
+                    }
                     Some(StoppedBy::Budget) => self.note("stopped: the budget is spent"),
                     None => {}
                 }
                 self.end(event, Some(*rounds), usage, *duration_ms);
             }
-            Payload::TurnFailed { usage, duration_ms, .. } | Payload::TurnCancelled { usage, duration_ms, .. } => {
+            Payload::TurnFailed {
+                usage, duration_ms, ..
+            }
+            | Payload::TurnCancelled {
+                usage, duration_ms, ..
+            } => {
                 self.close_line();
                 self.end(event, None, usage, *duration_ms);
             }
@@ -152,7 +196,10 @@ impl Printer {
             facts.push(format!("${cost:.6}"));
         }
         if let Some(rounds) = rounds {
-            facts.push(format!("{rounds} {}", if rounds == 1 { "round" } else { "rounds" }));
+            facts.push(format!(
+                "{rounds} {}",
+                if rounds == 1 { "round" } else { "rounds" }
+            ));
         }
         facts.push(milliseconds(duration_ms));
         facts.push(format!("session {}", event.session_id));
@@ -174,7 +221,10 @@ fn milliseconds(time: u64) -> String {
     if time < 1000 {
         format!("{time} ms")
     } else {
-        #[expect(clippy::cast_precision_loss, reason = "nobody reads the microseconds of a year")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "nobody reads the microseconds of a year"
+        )]
         let seconds = time as f64 / 1000.0;
         format!("{seconds:.1} s")
     }
