@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ._aio import ready, result
 from ._native import AgentHost
+from .agent_types import event_of
 from .errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -37,14 +38,16 @@ class Agent:
 
     Args:
         model: ``"provider/model"`` in LiteLLM's spelling.
-        tools: Functions that the model may call. A coroutine function runs on the loop that called `run`, any
-            other in a worker thread, with the caller's context variables. Names, types, defaults and docstrings
-            become the tool's schema; arguments are checked against it before the function is called.
-        config: The other fields of an agent's configuration, see ``docs/agent.md``: ``mcp_servers``, ``system``,
-            ``session_store``, ``approval``, ``max_tool_rounds``, ``budget`` …
+        tools: Functions that the model may call. A coroutine function runs on the loop that called
+            `run`, any other in a worker thread, with the caller's context variables. Names, types,
+            defaults and docstrings become the tool's schema; arguments are checked against it before
+            the function is called.
+        config: The other fields of an agent's configuration, see ``docs/agent.md``: ``mcp_servers``,
+            ``system``, ``session_store``, ``approval``, ``max_tool_rounds``, ``budget`` …
 
     Raises:
-        InvalidRequestError: A field that does not exist, with a near match, or one of a wrong kind, with its path.
+        InvalidRequestError: A field that does not exist, with a near match, or one of a wrong kind,
+            with its path.
 
     >>> import asyncio
     >>> from omni_bridge.testing import DemoServer
@@ -52,14 +55,17 @@ class Agent:
     ...     "The weather in a city, now."
     ...     return f"18 °C and sunny in {city}"
     >>> async def main(base: str) -> str:
-    ...     options = {"api_base": base, "provider_options": {}}
-    ...     async with Agent(
-    ...         "openai/demo", [get_weather], approval={"default": "approve"}, titles=False, request=options
-    ...     ) as agent:
+    ...     may = {"approval": {"default": "approve"}, "request": {"api_base": base}}
+    ...     async with Agent("openai/demo", [get_weather], **may) as agent:
     ...         run = agent.run("What is the weather in Paris?")
     ...         async for event in run:
-    ...             pass
-    ...     return (await run.outcome())["text"]
+    ...             if event.event_type == "tool.execution.completed":
+    ...                 print("a tool ran")
+    ...         return (await run.outcome())["text"]
+    >>> with DemoServer() as server:
+    ...     asyncio.run(main(server.api_base))
+    a tool ran
+    'The tool says: 18 °C and sunny in Paris.'
     """
 
     def __init__(
@@ -120,11 +126,11 @@ class Agent:
         return Run(self._host.run(begin), self._functions)
 
     async def follow(self, session_id: str, after: int = 0) -> AsyncIterator[AgentEvent]:
-        """The events of a session after a `seq`, as they come, whoever runs it: this process or another one."""
+        """The events of a session after a `seq`, as they come, whoever runs it."""
         call = self._host.follow(session_id, after)
         try:
             async for event in _items(call):
-                yield event
+                yield event_of(event)
         finally:
             call.close()
 
@@ -140,15 +146,17 @@ class Agent:
 
 
 class Run:
-    """One turn: an async iterator of its events. Dropping it, or leaving the iteration early, cancels the turn."""
+    """One turn: an async iterator of its events.
 
-    __slots__ = ("__weakref__", "_functions", "_last", "_run", "_serving")
+    Dropping it before its end cancels the turn; so does cancelling the task that waits for its next event.
+    """
+
+    __slots__ = ("__weakref__", "_functions", "_run", "_serving")
 
     def __init__(self, run: AgentRun, functions: Mapping[str, _Function]) -> None:
         self._run = run
         self._functions = functions
         self._serving: asyncio.Task[None] | None = None
-        self._last: AgentEvent | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -157,7 +165,7 @@ class Run:
         if self._serving is None and self._functions:
             self._serve()
         call = self._run.events
-        while (event := call.pop()) is None:
+        while (document := call.pop()) is None:
             if call.ended:
                 await self._stop()
                 raise StopAsyncIteration
@@ -166,8 +174,7 @@ class Run:
             except BaseException:
                 self._run.cancel()
                 raise
-        self._last = event
-        return event
+        return event_of(document)
 
     @property
     def session_id(self) -> str | None:
@@ -275,7 +282,7 @@ class _Function:
         }
 
     async def __call__(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The answer as the turn wants it. What the function raises is told to the model, and to nobody else."""
+        """The answer as the turn wants it. What the function raises is told to the model alone."""
         from pydantic import ValidationError  # noqa: PLC0415 - slow to import
         from pydantic_core import to_json  # noqa: PLC0415 - the same
 
@@ -344,7 +351,8 @@ class Sessions:
 
     async def events(self, session_id: str, after: int = 0, limit: int = 1000) -> list[AgentEvent]:
         """Durable events with a `seq` greater than `after`, in order."""
-        return await self._ask("events", session_id=session_id, after=after, limit=limit)
+        found = await self._ask("events", session_id=session_id, after=after, limit=limit)
+        return [event_of(document) for document in found]
 
     async def search(self, words: str, limit: int = 20) -> list[dict[str, Any]]:
         """Where the words stand, the best first."""

@@ -586,10 +586,10 @@ impl AgentRun {
     }
 
     /// What a function answered; nothing if nobody waits for it any more.
-    fn answer(&self, id: u64, answer: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn answer(&self, number: u64, answer: &Bound<'_, PyAny>) -> PyResult<()> {
         guarded(|| {
             let answer: Answer = frozen::parse("tool result", answer)?;
-            if let Some((waiting, _)) = lock(&self.functions.waiting).remove(&id) {
+            if let Some((waiting, _)) = lock(&self.functions.waiting).remove(&number) {
                 let _ = waiting.send(answer);
             }
             Ok(())
@@ -597,10 +597,10 @@ impl AgentRun {
     }
 
     /// How far a function is.
-    #[pyo3(signature = (id, progress, total = None, message = None))]
-    fn progress(&self, id: u64, progress: f64, total: Option<f64>, message: Option<String>) {
+    #[pyo3(signature = (number, progress, total = None, message = None))]
+    fn progress(&self, number: u64, progress: f64, total: Option<f64>, message: Option<String>) {
         let sink = lock(&self.functions.waiting)
-            .get(&id)
+            .get(&number)
             .map(|(_, sink)| sink.clone());
         if let Some(sink) = sink {
             sink.report(Progress {
