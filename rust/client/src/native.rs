@@ -4,8 +4,8 @@
 
 use crate::catalogue::{Auth, Catalogue, Provider, Resolved};
 use crate::credentials::{
-    self, Credentials, Environments, FoundKey, Guard, Hosts, KeyAsk, Lookup, Principal, Source, Verdict,
-    check_endpoints, given_in,
+    self, Credentials, Environments, FoundKey, Guard, Hosts, KeyAsk, Lookup, Principal, Secret, Source,
+    Verdict, check_endpoints, given_in,
 };
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -140,11 +140,12 @@ impl Native {
             model,
             dialect: Arc::clone(&provider.dialect),
         };
+        let base_url = self.base_url(&provider, request)?;
+        let protocol = provider.protocol_for(request, &target.model, protocol, &base_url);
         if let Some(why) = protocol.declines(request, &target) {
             return Err(Not::Declined(why));
         }
         check_endpoints(request, self.allow_endpoints)?;
-        let base_url = self.base_url(&provider, request)?;
         Ok(Aimed {
             provider,
             protocol,
@@ -197,13 +198,13 @@ impl Native {
         for (name, value) in provider.headers_in(|name| self.variable(name)) {
             headers.insert(header_name(name)?, header_value(name, &value)?);
         }
+        // Nobody knows which of the caller's headers is a key.
+        let mut secrets = Vec::new();
         for (name, value) in request.headers.iter().flatten() {
-            headers.insert(
-                header_name(name)?,
-                header_value(name, value.as_str().unwrap_or_default())?,
-            );
+            let value = value.as_str().unwrap_or_default();
+            headers.insert(header_name(name)?, header_value(name, value)?);
+            secrets.push(Secret::from(value));
         }
-        let mut secrets: Vec<String> = given_in(request).map(str::to_owned).collect();
         match found {
             Some(key) => {
                 guard.may_send(key, &url)?;
@@ -216,9 +217,7 @@ impl Native {
                     return Err(Not::Refused(Error::new(Code::Authentication, message)));
                 }
                 put_key(&mut headers, &provider.auth, key)?;
-                if key.source != Source::Call {
-                    secrets.push(key.secret.expose().to_owned());
-                }
+                secrets.push(key.secret.clone());
             }
             None if provider.needs_key(&headers) => {
                 let ask = KeyAsk {

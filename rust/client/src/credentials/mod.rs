@@ -26,7 +26,6 @@ mod keychain;
 mod local;
 mod names;
 mod request;
-mod secret;
 
 pub use endpoints::{Hosts, trusted};
 pub use environment::{Environment, Environments};
@@ -34,8 +33,8 @@ pub use file::KeyFile;
 pub use guard::{Guard, Verdict};
 pub use keychain::{Keychain, KeychainError, MemoryKeychain, OsKeychain};
 pub use local::{LocalKeys, Stored};
+pub use omni_providers::Secret;
 pub use request::{check_endpoints, forbidden_in, given_in};
-pub use secret::Secret;
 
 use omni_core::{BoxFuture, Code, Error, Result};
 use std::fmt;
