@@ -364,7 +364,7 @@ def providers(litellm: Any) -> dict[str, Json]:
             entry["headers"] = plain
         entry |= by_hand
         if "reasoning_tools" in entry:
-            entry["reasoning_tools"] = entry["reasoning_tools"] | {"always": always_reason(litellm, name)}
+            entry["reasoning_tools"] = entry["reasoning_tools"] | reasons_always(litellm, name)
         hosts = OWN_HOSTS.get(family(name))
         if hosts:
             entry["hosts"] = list(hosts)
@@ -375,22 +375,30 @@ def providers(litellm: Any) -> dict[str, Json]:
     return table
 
 
-def always_reason(litellm: Any, provider: str) -> list[str]:
-    """The models of `REASONING_TOOLS` that reason also where they are asked not to, as the provider names them."""
-    found = [
+def reasons_always(litellm: Any, provider: str) -> Json:
+    """Which models of `REASONING_TOOLS` reason also where they are asked not to, as the provider names them.
+
+    OpenAI's do as they are asked unless LiteLLM lists that they refuse it, Azure's only if it lists that they
+    take it.
+    """
+    refuses = litellm.main._chat_gate_refuses_reasoning_effort_none
+    names = {
         key.removeprefix(f"{provider}/")
         for key, info in litellm.model_cost.items()
-        if info.get("litellm_provider") == provider
+        # Deployments at Azure are often called as OpenAI calls the model.
+        if info.get("litellm_provider") in (provider, "openai")
         and info.get("mode") == "chat"
-        and info.get("supports_none_reasoning_effort") is False
-    ]
-    since = tuple(REASONING_TOOLS["since"])
-    return sorted(name for name in found if (version := series_version(name)) and version >= since)
+        and newer(key.rsplit("/", 1)[-1])
+    }
+    if provider == "azure":
+        return {"always": ["*"], "at_will": sorted(name for name in names if not refuses(name, provider))}
+    return {"always": sorted(name for name in names if refuses(name, provider))}
 
 
-def series_version(model: str) -> tuple[int, int] | None:
-    match = re.match(r"gpt-(\d+)(?:\.(\d+))?(?=[.-]|$)", model.rsplit("/", 1)[-1])
-    return (int(match[1]), int(match[2] or 0)) if match else None
+def newer(model: str) -> bool:
+    """Whether a model is one of those that `REASONING_TOOLS` begins with, or a newer one."""
+    match = re.match(r"gpt-(\d+)(?:\.(\d+))?(?=[.-]|$)", model)
+    return bool(match) and (int(match[1]), int(match[2] or 0)) >= tuple(REASONING_TOOLS["since"])
 
 
 def number(value: Any) -> str:

@@ -5,7 +5,7 @@
 use crate::catalogue::{Auth, Catalogue, Provider, Resolved};
 use crate::credentials::{
     self, Credentials, Environments, FoundKey, Guard, Hosts, KeyAsk, Lookup, Principal, Secret, Source,
-    Verdict, check_endpoints, given_in,
+    Verdict, check_endpoints, check_host, given_in,
 };
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -208,14 +208,7 @@ impl Native {
         match found {
             Some(key) => {
                 guard.may_send(key, &url)?;
-                // What stands before a provider hands a request on by this name, and the guard knows the address only.
-                if key.source != Source::Call
-                    && request.headers.iter().flatten().any(|(name, _)| is_host(name))
-                {
-                    let message = "headers.host: with a key that the call did not bring, the address alone says whom it \
-                                   reaches. Pass api_key for this call, or leave the header out";
-                    return Err(Not::Refused(Error::new(Code::Authentication, message)));
-                }
+                check_host(request, &key.source)?;
                 put_key(&mut headers, &provider.auth, key)?;
                 secrets.push(key.secret.clone());
             }
@@ -323,10 +316,6 @@ pub(crate) fn put_key(headers: &mut HeaderMap, auth: &Auth, key: &FoundKey) -> R
     value.set_sensitive(true);
     headers.entry(name).or_insert(value);
     Ok(())
-}
-
-fn is_host(name: &str) -> bool {
-    name.eq_ignore_ascii_case("host")
 }
 
 fn header_name(name: &str) -> Result<HeaderName> {

@@ -19,8 +19,10 @@ pub struct ReasoningTools {
     pub before: u32,
     /// Models of the series that are not meant, as globs.
     pub not_models: Vec<String>,
-    /// Models that reason also where the request says not to.
+    /// Models that reason also where the request says not to, as globs.
     pub always: Vec<String>,
+    /// Those of them that do as the request says all the same.
+    pub at_will: Vec<String>,
     /// Hosts at which the rule holds for a request that does not speak of reasoning, each with all hosts below it;
     /// everywhere if empty. Elsewhere a server may have the model's name and other rules.
     pub hosts: Vec<String>,
@@ -37,7 +39,11 @@ impl ReasoningTools {
             return false;
         }
         let effort = request.reasoning_effort.as_deref();
-        let reasons = effort != Some("none") || self.always.iter().any(|one| one == model);
+        let always = || {
+            self.always.iter().any(|pattern| glob(pattern, model))
+                && !self.at_will.iter().any(|one| one == model)
+        };
+        let reasons = effort != Some("none") || always();
         reasons && self.has(model) && (effort.is_some() || self.holds_at(base_url))
     }
 

@@ -70,6 +70,9 @@ fn function_tools_of_a_model_that_reasons_go_to_responses() {
         // Azure has the rule wherever it stands; those who only speak the protocol do not.
         ("azure/gpt-5.4", None, OTHER, OpenaiResponses),
         ("azure/my-deployment", None, OTHER, OpenaiChat),
+        // Azure takes "none" of models that are known to do without, and of no other.
+        ("azure/gpt-5.4", Some("none"), OTHER, OpenaiChat),
+        ("azure/gpt-5.4-of-mine", Some("none"), OTHER, OpenaiResponses),
         ("openrouter/openai/gpt-5.4", None, OPENAI, OpenaiChat),
     ] {
         assert_eq!(
