@@ -248,6 +248,8 @@ class Call:
             raise UnsupportedError("a rehearsal: nothing leaves")
         url = str(request.url)
         guard = self._guarded()
+        if (why := guard.renamed(url, request.headers.multi_items())) is not None:
+            raise AuthenticationError(why, provider=self.provider, model=self.model)
         if not guard.trusted(url):
             if self.config.get("allow_endpoints") is False and not self._may_ask(request):
                 raise PermissionDeniedError(

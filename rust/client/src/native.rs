@@ -4,8 +4,8 @@
 
 use crate::catalogue::{Auth, Catalogue, Provider, Resolved};
 use crate::credentials::{
-    self, Credentials, Environments, FoundKey, Guard, Hosts, KeyAsk, Lookup, Principal, Source, Verdict,
-    check_endpoints, given_in,
+    self, Credentials, Environments, FoundKey, Guard, Hosts, KeyAsk, Lookup, Principal, Secret, Source,
+    Verdict, check_endpoints, check_host, given_in,
 };
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -141,11 +141,12 @@ impl Native {
             model,
             dialect: Arc::clone(&provider.dialect),
         };
+        let base_url = self.base_url(&provider, request)?;
+        let protocol = provider.protocol_for(request, &target.model, protocol, &base_url);
         if let Some(why) = protocol.declines(request, &target) {
             return Err(Not::Declined(why));
         }
         check_endpoints(request, self.allow_endpoints)?;
-        let base_url = self.base_url(&provider, request)?;
         Ok(Aimed {
             provider,
             protocol,
@@ -198,28 +199,19 @@ impl Native {
         for (name, value) in provider.headers_in(|name| self.variable(name)) {
             headers.insert(header_name(name)?, header_value(name, &value)?);
         }
+        // Nobody knows which of the caller's headers is a key.
+        let mut secrets = Vec::new();
         for (name, value) in request.headers.iter().flatten() {
-            headers.insert(
-                header_name(name)?,
-                header_value(name, value.as_str().unwrap_or_default())?,
-            );
+            let value = value.as_str().unwrap_or_default();
+            headers.insert(header_name(name)?, header_value(name, value)?);
+            secrets.push(Secret::from(value));
         }
-        let mut secrets: Vec<String> = given_in(request).map(str::to_owned).collect();
         match found {
             Some(key) => {
                 guard.may_send(key, &url)?;
-                // What stands before a provider hands a request on by this name, and the guard knows the address only.
-                if key.source != Source::Call
-                    && request.headers.iter().flatten().any(|(name, _)| is_host(name))
-                {
-                    let message = "headers.host: with a key that the call did not bring, the address alone says whom it \
-                                   reaches. Pass api_key for this call, or leave the header out";
-                    return Err(Not::Refused(Error::new(Code::Authentication, message)));
-                }
+                check_host(request, &key.source)?;
                 put_key(&mut headers, &provider.auth, key)?;
-                if key.source != Source::Call {
-                    secrets.push(key.secret.expose().to_owned());
-                }
+                secrets.push(key.secret.clone());
             }
             None if provider.needs_key(&headers) => {
                 let ask = KeyAsk {
@@ -331,10 +323,6 @@ pub(crate) fn put_key(headers: &mut HeaderMap, auth: &Auth, key: &FoundKey) -> R
 fn shown(value: &HeaderValue) -> Cow<'_, str> {
     let bytes = value.as_bytes();
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
-}
-
-fn is_host(name: &str) -> bool {
-    name.eq_ignore_ascii_case("host")
 }
 
 fn header_name(name: &str) -> Result<HeaderName> {

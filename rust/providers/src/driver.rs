@@ -4,6 +4,7 @@ use crate::answer::Answer;
 use crate::error::{self, Case};
 use crate::fault::Fault;
 use crate::protocol::{Encoded, Protocol};
+use crate::secret::Secret;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -40,7 +41,7 @@ pub struct Outgoing {
     /// The model as the provider names it.
     pub model: String,
     /// Values that no message may hold: the key, and what else the caller gave.
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Secret>,
     /// Limit for the connection alone.
     pub connect_timeout: Option<Duration>,
 }
@@ -137,7 +138,7 @@ struct Asked {
     context: crate::protocol::Context,
     model_id: String,
     model: String,
-    secrets: Vec<String>,
+    secrets: Vec<Secret>,
     body: Bytes,
 }
 

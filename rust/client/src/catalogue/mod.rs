@@ -25,6 +25,7 @@ mod model;
 mod own;
 mod price;
 mod provider;
+mod reasoning_tools;
 mod resolve;
 mod snapshot;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use model::{Abilities, Ability, Mode, Model};
 pub use omni_providers::{Dialect, Protocol};
 pub use price::{Meter, Price, Prices, Tier};
 pub use provider::{Auth, Provider};
+pub use reasoning_tools::ReasoningTools;
 pub use resolve::{Resolved, Unresolved};
 pub use snapshot::{VERSION, is_newer};
 

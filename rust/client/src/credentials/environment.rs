@@ -1,7 +1,7 @@
 //! The environment's variables, and what follows from them.
 
+use super::Secret;
 use super::names;
-use super::secret::Secret;
 use memchr::memmem::Finder;
 use std::collections::HashMap;
 use std::ffi::OsString;
