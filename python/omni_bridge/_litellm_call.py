@@ -80,13 +80,13 @@ class Call:
         self.stream = bool(doc.get("stream"))
         self.sink = sink
         self.model: str = self.request["model"]
-        self.exchange = http.Exchange(self._before, self._wants)
+        self.exchange = http.Exchange(self._before, self._wants, self._reads)
         inside = http.CURRENT.set(self.exchange)
         try:
             self.provider = self._provider()
         finally:
             http.CURRENT.reset(inside)
-        self.mender = Mender(self.request, self.provider, secrets.token_hex(8))
+        self.mender = Mender(self.request, self.provider, lambda: secrets.token_hex(8))
         self.exchange.private_images = bool(self.config.get("allow_private_images"))
         self.exchange.session = session
         timeout = self.request.get("timeout")
@@ -96,6 +96,7 @@ class Call:
         self._images: set[tuple[str, int]] = set()
         self._driven: Any = None
         self._started = False
+        self._request_id: str | None = None
         self.rehearse = False
 
     def _provider(self) -> str:
@@ -222,10 +223,17 @@ class Call:
                 )
 
     async def _send(self, kwargs: dict[str, Any]) -> Any:
-        result = await self.litellm.acompletion(**kwargs)
-        if self.stream and getattr(result, "completion_stream", result) is None:
-            self._driven = result
-            await result.fetch_stream()  # some providers ask only when the first chunk is wanted
+        """What LiteLLM has for an answer; None where the exchange has it and LiteLLM has not read it."""
+        self.exchange.taker = asyncio.current_task()
+        try:
+            result = await self.litellm.acompletion(**kwargs)
+            if self.stream and getattr(result, "completion_stream", result) is None:
+                self._driven = result
+                await result.fetch_stream()  # some providers ask only when the first chunk is wanted
+        except http.Taken:
+            return None
+        finally:
+            self.exchange.taker = None
         return result
 
     async def _close(self) -> None:
@@ -242,6 +250,15 @@ class Call:
 
     def _wants(self, request: Any) -> bool:
         return request.method == "POST" and not request.url.path.endswith(_TOKEN_PATHS)
+
+    def _reads(self, request: Any) -> bool:
+        """Whether the answer to this request is the call's, on a wire that we know by its path.
+
+        Messages are also what a thread of an assistant is given, one at a time before it runs.
+        """
+        path = request.url.path
+        wire = wire_of_path(path)
+        return wire is not None and (wire != "anthropic" or path.endswith("/v1/messages"))
 
     def _before(self, request: Any) -> Any:
         if self.rehearse:
@@ -408,9 +425,9 @@ class Call:
         event = {"type": "start", "model": self.model, "provider": self.provider, "engine": "litellm"}
         if decoder.meta.get("id"):
             event["id"] = decoder.meta["id"]
-        request_id = header_request_id(self.exchange.headers)
-        if request_id:
-            event["request_id"] = request_id
+        self._request_id = header_request_id(self.exchange.headers)
+        if self._request_id:
+            event["request_id"] = self._request_id
         return event
 
     def _finish(self, decoder: Decoder) -> None:
@@ -420,9 +437,8 @@ class Call:
             if cost is not None:
                 self.sink.emit({"type": "usage", "usage": {**usage, "cost_usd": cost}})
         finish = {key: value for key, value in decoder.finish.items() if value is not None}
-        request_id = header_request_id(self.exchange.headers)
-        if request_id:
-            finish["request_id"] = request_id
+        if self._request_id:
+            finish["request_id"] = self._request_id
         self.sink.emit(finish)
 
     def _cost(self, usage: dict[str, Any]) -> float | None:
