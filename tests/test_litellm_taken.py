@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
+import httpx
 import pytest
 from omni_bridge import _litellm
-from omni_bridge.errors import OmniError
+from omni_bridge import _litellm_http as http
+from omni_bridge.errors import OmniError, UnsupportedError
 from omni_bridge.testing import DemoServer, FaultServer, HttpServer
 
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -108,6 +112,37 @@ def test_what_a_task_of_its_own_asks_is_read_by_litellm(monkeypatch, outcomes, s
     assert outcomes == ["returned"]
 
 
+@pytest.fixture
+def ended(monkeypatch):
+    """Calls that have ended, weakly, and what stood for them on the wire; no garbage is collected."""
+    calls: list[tuple[weakref.ref[_litellm.Call], http.Exchange]] = []
+
+    class Watched(_litellm.Call):
+        def __init__(self, *given):
+            super().__init__(*given)
+            calls.append((weakref.ref(self), self.exchange))
+
+    monkeypatch.setattr(_litellm, "Call", Watched)
+    gc.disable()
+    yield calls
+    gc.enable()
+
+
+@WAYS
+def test_the_messages_of_a_call_are_let_go_at_its_end(ended, stream):
+    with DemoServer(text="Four.") as server:
+        assert ask(server.url + "/v1", stream).text == "Four."
+    assert [call() for call, _ in ended] == [None]
+
+
+def test_nothing_leaves_in_the_name_of_a_call_that_has_ended(ended):
+    with DemoServer(text="Four.") as server:
+        ask(server.url + "/v1", stream=False)
+        late = httpx.Request("POST", server.url + "/v1/chat/completions")
+        with pytest.raises(UnsupportedError, match="ended"):
+            ended[0][1].outgoing(late)
+
+
 class Agents(HttpServer):
     """An assistant of Azure's: a thread is made, messages are put into it, it runs, its messages are read."""
 
@@ -132,3 +167,25 @@ def test_a_first_request_of_several_is_not_taken_for_the_last(outcomes):
     assert events.text == "Four."
     assert steps == ["threads", "messages", "runs", "r", "messages"]
     assert outcomes == ["returned"]
+
+
+def test_a_provider_of_the_hosts_own_making_may_ask_twice(monkeypatch):
+    litellm = _litellm._litellm()
+
+    class Twice(litellm.CustomLLM):
+        """Asks for a draft, and then for the answer."""
+
+        async def acompletion(self, *given, **options):
+            self.client = litellm.AsyncHTTPHandler()
+            for text in ("draft", "answer"):
+                body = {"model": "demo", "messages": [{"role": "user", "content": text}]}
+                await self.client.post(options["api_base"] + "/chat/completions", json=body)
+            return litellm.ModelResponse()
+
+    own = [{"provider": "twice", "custom_handler": Twice()}]
+    monkeypatch.setattr(litellm, "custom_provider_map", own)
+    monkeypatch.setattr(litellm, "provider_list", [*litellm.provider_list, "twice"])
+    monkeypatch.setattr(litellm, "_custom_providers", [*litellm._custom_providers, "twice"])
+    with DemoServer(text="Four.") as server:
+        assert ask(server.url + "/v1", stream=False, model="twice/demo").text == "Four."
+        assert len(server.requests) == 2

@@ -13,7 +13,8 @@ import json
 import re
 import secrets
 import socket
-from typing import Any, Protocol
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _litellm_http as http
 from ._endpoints import PLACEHOLDER, Guard, current_environment, family, refusal
@@ -40,6 +41,9 @@ from .errors import (
     UnsupportedError,
 )
 from .service_rules import forbidden_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLOSE_SECONDS = 2.0
 """How long closing an answer may take before it is left to the garbage collector."""
@@ -80,7 +84,12 @@ class Call:
         self.stream = bool(doc.get("stream"))
         self.sink = sink
         self.model: str = self.request["model"]
-        self.exchange = http.Exchange(self._before, self._wants, self._reads)
+        # Weakly, or each call would be a circle: its messages would stay until Python looks for such.
+        self.exchange = http.Exchange(
+            _weakly(self._before, _nothing_leaves),
+            _weakly(self._wants, lambda _: False),
+            _weakly(self._reads, lambda _: False),
+        )
         inside = http.CURRENT.set(self.exchange)
         try:
             self.provider = self._provider()
@@ -254,11 +263,14 @@ class Call:
     def _reads(self, request: Any) -> bool:
         """Whether the answer to this request is the call's, on a wire that we know by its path.
 
-        Messages are also what a thread of an assistant is given, one at a time before it runs.
+        Messages are also what a thread of an assistant is given, one at a time before it runs. A provider of
+        the host's own making may ask several times, and of whom it likes.
         """
         path = request.url.path
         wire = wire_of_path(path)
-        return wire is not None and (wire != "anthropic" or path.endswith("/v1/messages"))
+        if wire is None or (wire == "anthropic" and not path.endswith("/v1/messages")):
+            return False
+        return not self._local()
 
     def _before(self, request: Any) -> Any:
         if self.rehearse:
@@ -618,6 +630,20 @@ def _said(problem: BaseException, code: str, provider: str) -> str:
             f": {text[:300]}" if text else ""
         )
     return text or f"{type(problem).__name__} for {provider}"
+
+
+def _weakly(method: Callable[[Any], Any], ended: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``method``, and ``ended`` when its object is no more: a call that has ended."""
+    reference = weakref.WeakMethod(method)
+
+    def ask(request: Any) -> Any:
+        return (reference() or ended)(request)
+
+    return ask
+
+
+def _nothing_leaves(_request: Any) -> Any:
+    raise UnsupportedError("the call has ended: nothing leaves in its name any more")
 
 
 def _content(request: Any) -> bytes:
