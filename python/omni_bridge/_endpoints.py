@@ -326,6 +326,7 @@ def family(provider: str) -> str:
     return _SAME_AS.get(provider, provider)
 
 
+@functools.lru_cache(256)
 def _prefixes(provider: str) -> tuple[str, ...]:
     """How the names of a provider's variables begin."""
     names = dict.fromkeys((provider, _SAME_AS.get(provider, provider)))
@@ -425,9 +426,16 @@ class Guard:
             if not any(secret in given for given in self._given)
         }
         """The environment's secrets but for those that the caller gave for this call as well."""
+        self._known: dict[str, bool] = {}
 
     def trusted(self, url: str) -> bool:
         """Whether credentials of the environment may go to this address."""
+        known = self._known.get(url)
+        if known is None:
+            known = self._known[url] = self._may_see(url)
+        return known
+
+    def _may_see(self, url: str) -> bool:
         host, port = _address(url)
         if url.startswith("https:") and _host_matches(host, self._own, self._environment.variables):
             return True
