@@ -248,7 +248,7 @@ impl McpServer {
             for message in result.messages {
                 let role = match message.role {
                     rmcp::model::Role::Assistant => Role::Assistant,
-                    _ => Role::User,
+                    rmcp::model::Role::User => Role::User,
                 };
                 let part = content::part(message.content)
                     .map_err(|why| Trouble::Malformed(why).of_server(server))?;

@@ -26,7 +26,7 @@ use rmcp::service::{
 };
 use rmcp::transport::Transport;
 use rmcp::{ClientHandler, service::ClientCacheConfig};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -90,7 +90,7 @@ impl Trouble {
                 Code::Provider,
                 format!("answered with error {}: {}", error.code.0, error.message),
             ),
-            Trouble::Other(why) => (Code::Provider, why),
+            Trouble::Other(why) => (Code::Provider, format!("failed: {why}")),
         };
         Error::new(code, format!("the MCP server \"{server}\" {why}"))
     }
@@ -103,6 +103,8 @@ pub(super) struct Connection {
     process: Option<Process>,
     runtime: Handle,
     info: Option<Arc<ServerPeerInfo>>,
+    /// What it wants to have authorized, if a call showed that it wants something.
+    challenge: OnceLock<String>,
     /// Where a server of the newest protocol sends what has changed.
     _subscription: Option<Subscription>,
 }
@@ -227,6 +229,7 @@ impl Connection {
             process,
             runtime: Handle::current(),
             info,
+            challenge: OnceLock::new(),
             _subscription: subscription,
         }
     }
@@ -239,6 +242,11 @@ impl Connection {
     /// Whether it says when its list of tools changes.
     pub(super) fn says_changes(&self) -> bool {
         self.info().is_some_and(says_changes)
+    }
+
+    /// What it wants to have authorized before it is of use again.
+    pub(super) fn challenge(&self) -> Option<&str> {
+        self.challenge.get().map(String::as_str)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -288,6 +296,12 @@ impl Connection {
             ServiceError::McpError(error) => Trouble::Refused(error),
             ServiceError::UnexpectedResponse => Trouble::Malformed("an answer of another kind".to_owned()),
             ServiceError::TransportSend(_) if self.process.is_none() => {
+                if error.is_authorization_required() || error.auth_challenge().is_some() {
+                    // Only the first is of interest: the connection ends here.
+                    let _ = self
+                        .challenge
+                        .set(error.auth_challenge().unwrap_or_default().to_owned());
+                }
                 let (over, trouble) = http::of_call(&error, self.tap.notices());
                 if over {
                     self.tap.ended.cancel();

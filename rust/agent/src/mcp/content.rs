@@ -74,10 +74,10 @@ fn link_text(link: &Resource) -> String {
         link.title.as_ref().unwrap_or(&link.name)
     );
     if let Some(mime) = &link.mime_type {
-        text.push_str(&format!(" ({mime})"));
+        text.extend([" (", mime, ")"]);
     }
     if let Some(description) = &link.description {
-        text.push_str(&format!(": {description}"));
+        text.extend([": ", description]);
     }
     text
 }

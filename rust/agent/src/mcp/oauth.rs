@@ -202,10 +202,7 @@ async fn by_a_person(
             ),
         ));
     };
-    if let Err(error) = state.handle_callback_url(&redirect).await {
-        return Ok(Err(error));
-    }
-    Ok(state.complete_authorization().await)
+    Ok(state.handle_callback_url(&redirect).await)
 }
 
 /// The address that the page was redirected to. What else comes to the port is answered and forgotten.

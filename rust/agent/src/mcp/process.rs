@@ -97,7 +97,7 @@ impl Process {
         let (ended_tx, ended) = watch::channel(false);
         let group = Group {
             child,
-            group,
+            number: group,
             over: false,
         };
         tokio::spawn(group.attend(stop.clone(), exited_tx, ended_tx, gone));
@@ -158,7 +158,7 @@ fn not_started(name: &str, program: &str, error: &io::Error) -> Error {
 /// A process group and its leader. Dropped while it runs (the runtime ends), it is killed at once.
 struct Group {
     child: Child,
-    group: Pid,
+    number: Pid,
     over: bool,
 }
 
@@ -174,7 +174,7 @@ impl Group {
             status = self.child.wait() => status,
             () = stop.cancelled() => self.end_leader().await,
         };
-        exited.send_replace(Some(describe(status)));
+        exited.send_replace(Some(describe(&status)));
         // A group keeps its number as long as it has members; without any, the kernel does not give the number to
         // another one within the microseconds since: it hands them out in turn.
         self.end_rest().await;
@@ -191,38 +191,42 @@ impl Group {
         if let Ok(status) = tokio::time::timeout(GRACE / 4, self.child.wait()).await {
             return status;
         }
-        let _ = kill_process_group(self.group, Signal::TERM);
+        let _ = kill_process_group(self.number, Signal::TERM);
         if let Ok(status) = tokio::time::timeout(GRACE, self.child.wait()).await {
             return status;
         }
-        let _ = kill_process_group(self.group, Signal::KILL);
+        let _ = kill_process_group(self.number, Signal::KILL);
         self.child.wait().await
     }
 
     /// What the leader has left behind: SIGTERM, then SIGKILL.
     async fn end_rest(&mut self) {
-        if kill_process_group(self.group, Signal::TERM).is_err() {
+        if kill_process_group(self.number, Signal::TERM).is_err() {
             return;
         }
         let pause = Duration::from_millis(10);
         let mut waited = Duration::ZERO;
         while waited < GRACE {
-            if test_kill_process_group(self.group).is_err() {
+            if test_kill_process_group(self.number).is_err() {
                 return;
             }
             tokio::time::sleep(pause).await;
             waited += pause;
         }
-        let _ = kill_process_group(self.group, Signal::KILL);
+        let _ = kill_process_group(self.number, Signal::KILL);
     }
 }
 
 impl Drop for Group {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the runtime is gone: a killed process takes about a millisecond to be reaped"
+    )]
     fn drop(&mut self) {
         if self.over {
             return;
         }
-        let _ = kill_process_group(self.group, Signal::KILL);
+        let _ = kill_process_group(self.number, Signal::KILL);
         for _ in 0..200 {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
@@ -232,7 +236,7 @@ impl Drop for Group {
     }
 }
 
-fn describe(status: io::Result<ExitStatus>) -> String {
+fn describe(status: &io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => format!("it ended with {status}"),
         Err(_) => "it ended".to_owned(),

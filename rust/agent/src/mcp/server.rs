@@ -30,6 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const RECOVERED: Duration = Duration::from_secs(30);
 /// Starts that fail one after another before it is left alone until somebody wants it.
 const ATTEMPTS: u32 = 5;
+/// Authorizations in a row: a person is not asked for ever.
+const AUTHORIZATIONS: u32 = 3;
 /// How long it is left alone.
 const LEFT_ALONE: Duration = Duration::from_secs(5);
 /// The pause after a list of tools was read again because the server said so: a server that says it all the time
@@ -173,6 +175,36 @@ impl ToolSource for McpServer {
     }
 }
 
+/// How an HTTP server is reached.
+#[derive(Default)]
+struct Access {
+    client: Option<http::Client>,
+    /// What a call has shown to be wanted before the next connection.
+    wanted: Option<String>,
+    /// Authorizations since one was followed by a connection that lasted.
+    asked: u32,
+}
+
+impl Access {
+    async fn get(&mut self, server: &Shared, challenge: &str) -> Result<()> {
+        self.asked += 1;
+        if self.asked > AUTHORIZATIONS {
+            *self = Self::default();
+            return Err(Error::new(
+                Code::Authentication,
+                format!(
+                    "the MCP server \"{}\" asks for authorization again and again; look at its \"oauth\"",
+                    server.name
+                ),
+            ));
+        }
+        let (name, notices) = (&server.name, &server.notices);
+        let client = oauth::authorize(name, &server.config, &server.options, notices, challenge).await?;
+        self.client = Some(client);
+        Ok(())
+    }
+}
+
 fn seconds(value: Option<f64>, default: f64) -> Duration {
     Duration::try_from_secs_f64(value.unwrap_or(default)).unwrap_or(Duration::MAX)
 }
@@ -248,11 +280,11 @@ impl Shared {
         let done = self.done.clone().drop_guard();
         let mut pause = FIRST_PAUSE;
         let mut failures = 0_u32;
-        let mut client = None;
+        let mut access = Access::default();
         while !self.closed.is_cancelled() {
             let started = tokio::select! {
                 () = self.closed.cancelled() => break,
-                started = self.start(&mut client) => started,
+                started = self.start(&mut access) => started,
             };
             match started {
                 Ok(connection) => {
@@ -267,12 +299,14 @@ impl Shared {
                     }
                     self.status.send_replace(Status::Starting);
                     self.forget_list();
+                    access.wanted = connection.challenge().map(str::to_owned);
                     let why = connection.last_words().await;
                     connection.close().await;
                     let error = Trouble::Gone(why).of_server(&self.name);
                     self.failed(error, true);
                     if since.elapsed() > RECOVERED {
                         pause = FIRST_PAUSE;
+                        access.asked = 0;
                     }
                 }
                 Err(error) => {
@@ -316,29 +350,33 @@ impl Shared {
     }
 
     /// A connection with its tools read, within the time that a start may take.
-    async fn start(self: &Arc<Self>, client: &mut Option<http::Client>) -> Result<Arc<Connection>> {
-        for authorized in [false, true] {
+    async fn start(self: &Arc<Self>, access: &mut Access) -> Result<Arc<Connection>> {
+        if let Some(challenge) = access.wanted.take() {
+            access.get(self, &challenge).await?;
+        }
+        loop {
             let attempt = async {
-                if self.config.is_http() && client.is_none() {
-                    *client = Some(http::client(&self.name, &self.config, &self.options).await?);
+                if self.config.is_http() && access.client.is_none() {
+                    access.client = Some(http::client(&self.name, &self.config, &self.options).await?);
                 }
-                let connection =
-                    Connection::open(&self.name, &self.config, client.as_ref(), &self.notices).await?;
+                let client = access.client.as_ref();
+                let connection = Connection::open(&self.name, &self.config, client, &self.notices).await?;
                 let connection = Arc::new(connection);
                 match self.read_list(&connection).await {
                     Ok(_) => Ok(connection),
                     Err(error) => {
                         connection.close().await;
-                        Err(Start::Failed(error))
+                        let challenge = connection.challenge();
+                        Err(challenge.map_or(Start::Failed(error), |one| Start::Unauthorized(one.to_owned())))
                     }
                 }
             };
-            let outcome = tokio::time::timeout(self.startup(), attempt).await;
-            let challenge = match outcome {
+            match tokio::time::timeout(self.startup(), attempt).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(Start::Failed(error))) => return Err(error),
                 Ok(Err(Start::Refused(error))) => return Err(Trouble::Refused(error).of_server(&self.name)),
-                Ok(Err(Start::Unauthorized(challenge))) => challenge,
+                // Outside of the limit: a person takes longer than a start may.
+                Ok(Err(Start::Unauthorized(challenge))) => access.get(self, &challenge).await?,
                 Err(_) => {
                     return Err(Error::new(
                         Code::Timeout,
@@ -349,23 +387,8 @@ impl Shared {
                         ),
                     ));
                 }
-            };
-            if authorized {
-                break;
             }
-            // A person takes longer than a start may.
-            let (name, notices) = (&self.name, &self.notices);
-            let fresh = oauth::authorize(name, &self.config, &self.options, notices, &challenge).await?;
-            *client = Some(fresh);
         }
-        *client = None;
-        Err(Error::new(
-            Code::Authentication,
-            format!(
-                "the MCP server \"{}\" does not take the authorization that was just given",
-                self.name
-            ),
-        ))
     }
 
     /// Until the connection ends or nobody wants it: reads the list again when the server says that it changed.

@@ -2,7 +2,11 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test program uses its own part of it"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "each test program uses its own part of it, stops at what it does not expect, and writes json!() in place"
 )]
 
 use omni_agent::{
