@@ -127,13 +127,13 @@ fn make(path: &Path, place: &Place) -> Result<()> {
 }
 
 #[derive(Clone, Copy)]
-enum Way {
+pub(super) enum Way {
     Usual,
     /// Nobody can write the file and nothing waits beside it: it is read as it is.
     Immutable,
 }
 
-fn connect(path: &Path, way: Way) -> Inner<Connection> {
+pub(super) fn connect(path: &Path, way: Way) -> Inner<Connection> {
     let common = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match way {
         Way::Usual => Connection::open_with_flags(path, common | OpenFlags::SQLITE_OPEN_READ_WRITE)?,
@@ -144,6 +144,15 @@ fn connect(path: &Path, way: Way) -> Inner<Connection> {
     };
     connection.busy_timeout(BUSY)?;
     Ok(connection)
+}
+
+/// What SQLite finds wrong.
+pub(super) fn check(connection: &Connection) -> Inner<Vec<String>> {
+    let mut statement = connection.prepare("PRAGMA integrity_check(100)")?;
+    let found = statement
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok(found.into_iter().filter(|line| line != "ok").collect())
 }
 
 /// A path inside a URI.

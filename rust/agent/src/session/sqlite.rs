@@ -132,12 +132,12 @@ impl SqliteStore {
 
     /// What SQLite finds wrong with the file: nothing, if it is whole. Reads all of it.
     pub async fn check(&self) -> Result<Vec<String>> {
-        self.look("checking the file", |connection| {
-            let mut statement = connection.prepare("PRAGMA integrity_check(100)")?;
-            let found = statement
-                .query_map([], |row| row.get(0))?
-                .collect::<rusqlite::Result<Vec<String>>>()?;
-            Ok(found.into_iter().filter(|line| line != "ok").collect())
+        // Over a connection of its own: one that remembers the search table from before another connection's write
+        // takes that for damage.
+        let path = self.inner.shared.place.path().map(Path::to_owned);
+        self.look("checking the file", move |connection| match path {
+            Some(path) => open::check(&open::connect(&path, open::Way::Usual)?),
+            None => open::check(connection),
         })
         .await
     }
