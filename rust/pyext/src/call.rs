@@ -197,16 +197,13 @@ impl Call {
                 (begin(runtime, alone, answer(chat, ending)), None)
             }
             Work::Pump(pump) => {
-                let pump = pump(Feed(Arc::clone(&mailbox)));
-                let mut ending = Ending {
-                    mailbox,
-                    whole: false,
-                };
+                let pump = pump(Feed(Arc::clone(&self.mailbox)));
+                let mut ending = ending;
                 let pumped = async move {
                     pump.await;
                     ending.whole = true;
                 };
-                (runtime.spawn(pumped), None)
+                (runtime.spawn(pumped).abort_handle(), None)
             }
             Work::Op(op) => {
                 let op = async move {
