@@ -352,6 +352,20 @@ impl AgentHost {
         })
     }
 
+    /// Runs a log again with its own answers and tools: `{same, events, diff}`.
+    fn test_run(&self, lines: &str) -> PyResult<Call> {
+        guarded(|| {
+            let log = omni_agent::read_log(lines).map_err(|error| raise(&error))?;
+            let config = self.config.clone();
+            Ok(Call::op(async move {
+                let events = log.len();
+                let difference = omni_agent::test_run(log, |parts| parts.agent(config)).await?;
+                let diff = difference.to_string();
+                Ok(json!({"same": difference.is_empty(), "events": events, "diff": diff}))
+            }))
+        })
+    }
+
     /// Cancels what runs and ends the servers.
     fn close(&self) -> Call {
         let made = Arc::clone(&self.made);
