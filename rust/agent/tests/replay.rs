@@ -15,6 +15,7 @@ use omni_agent::{
     RunInput, Scope, ToolOutput, compare, play, read_log, test_run,
 };
 use omni_core::{Code, Content, Error, Event, FinishReason};
+use proptest::prelude::*;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -353,6 +354,52 @@ async fn what_was_done_between_the_turns_is_done_again() {
         event.seq = Some(seq);
     }
     assert_same(&again(log, config()).await);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_tools_did_in_whatever_order_comes_out_the_same(
+        rounds in prop::collection::vec(prop::collection::vec((0..7_usize, 0..4_u64), 1..6), 0..4),
+        parallel in 1..4_usize,
+        stops_after in prop::option::of(0..12_u64),
+    ) {
+        let names = ["echo", "fail", "says_error", "slow", "slow", "nothing", "flood"];
+        let scripts = rounds.iter().enumerate().map(|(round, asked)| {
+            let asked: Vec<(String, &str, String)> = asked
+                .iter()
+                .enumerate()
+                .map(|(at, (tool, s))| (format!("c{round}-{at}"), names[*tool], format!("{{\"s\":{s}}}")))
+                .collect();
+            let asked: Vec<(&str, &str, &str)> =
+                asked.iter().map(|(id, name, arguments)| (&**id, *name, &**arguments)).collect();
+            calls(&asked)
+        });
+        let model = Script::new(scripts.chain([says("Fine")]));
+        let mut config = config();
+        config.max_parallel_tools = parallel;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (agent, store) = agent(config.clone(), &model, tools());
+            let mut run = agent.run("Go").await.unwrap();
+            let handle = run.handle();
+            if let Some(seconds) = stops_after {
+                // Between two whole seconds, so that no tool ends at the same moment.
+                tokio::spawn(async move {
+                    sleep(Duration::from_millis(seconds * 1_000 + 500)).await;
+                    handle.cancel();
+                });
+            }
+            all(&mut run).await;
+            let diff = again(store.log(run.session_id()), config).await;
+            assert!(diff.is_empty(), "{diff}");
+        });
+    }
 }
 
 #[tokio::test(start_paused = true)]
