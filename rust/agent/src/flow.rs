@@ -47,6 +47,8 @@ pub struct Flow {
     titled: bool,
     granted: Granted,
     turn: Option<Turn>,
+    /// How the last turn ended, until the next one begins.
+    ended: Option<Outcome>,
     /// Durable events that the next commit takes.
     pending: Vec<NewEvent>,
     out: Vec<Command>,
@@ -100,6 +102,7 @@ impl Flow {
             titled: session.titled,
             granted: Granted::new(session.granted),
             turn: None,
+            ended: None,
             pending: Vec::new(),
             out: Vec::new(),
             now: 0,
@@ -202,9 +205,18 @@ impl Flow {
 
     fn store_failed(&mut self, error: Error) {
         self.pending.clear();
-        let Some(turn) = self.turn.take() else { return };
-        self.stop_all(&turn);
-        let outcome = turn.outcome(&self.session_id, self.now, Ending::Failed { error });
+        let ending = Ending::Failed { error };
+        let outcome = match self.turn.take() {
+            Some(turn) => {
+                self.stop_all(&turn);
+                turn.outcome(&self.session_id, self.now, ending)
+            }
+            // It was the turn's last commit: for the log the turn has no end.
+            None => match self.ended.take() {
+                Some(ended) => Outcome { ending, ..ended },
+                None => return,
+            },
+        };
         self.out.push(Command::Done {
             outcome: Box::new(outcome),
         });

@@ -27,7 +27,7 @@ pub use protocol::{
     LogLevel, Op, Payload, Scope, StoppedBy, StreamEnd, ToolFailure, TurnUsage,
 };
 pub use replay::{
-    Change, Diff, Pace, Parts, RecordedModel, RecordedTools, Recording, compare, play, test_run,
+    Change, Diff, Pace, Parts, RecordedModel, RecordedTools, Recording, compare, play, read_log, test_run,
 };
 pub use session::{
     Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, SqliteStore,

@@ -119,6 +119,7 @@ impl Flow {
         if self.turn.is_some() {
             return;
         }
+        self.ended = None;
         self.turns += 1;
         self.turn = Some(Turn {
             id: format!("t{}", self.turns),
@@ -324,6 +325,7 @@ impl Flow {
         let stopped_by = turn.stopping;
         let mut outcome = turn.outcome(&self.session_id, self.now, ending);
         outcome.stopped_by = stopped_by;
+        self.ended = Some(outcome.clone());
         self.out.push(Command::Done {
             outcome: Box::new(outcome),
         });
