@@ -7,7 +7,7 @@ use super::watching::Watch;
 use super::worker::{self, Append, Shared, Work};
 use super::{
     Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, StoredMessage, log,
-    open, rebuild,
+    open, rebuild, search,
 };
 use crate::protocol::{AgentEvent, Payload};
 use omni_core::{BoxFuture, Code, Error, Result};
@@ -331,7 +331,7 @@ impl SessionStore for SqliteStore {
         let words = words.to_owned();
         Box::pin(async move {
             self.look("searching", move |connection| {
-                log::search(connection, &words, limit)
+                search::search(connection, &words, limit)
             })
             .await
         })
