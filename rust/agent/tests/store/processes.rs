@@ -120,7 +120,7 @@ async fn a_writer_that_was_fenced_writes_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_follows_sees_another_processs_events_soon() {
+async fn who_follows_sees_the_events_of_another_process_soon() {
     let folder = Folder::new();
     let store = folder.open();
     make(&store, "s", chain(&["x"])).await;
