@@ -9,6 +9,7 @@ mod open;
 mod rebuild;
 mod row;
 mod schema;
+mod search;
 mod sqlite;
 mod title;
 mod transfer;
