@@ -365,7 +365,7 @@ async fn killed_after_any_commit_the_session_goes_on() {
             match kind(&event.payload).as_str() {
                 "agent.turn.started" => open.push(event.turn_id.clone()),
                 "agent.turn.completed" | "agent.turn.failed" => {
-                    assert_eq!(open.pop(), Some(event.turn_id.clone()))
+                    assert_eq!(open.pop(), Some(event.turn_id.clone()));
                 }
                 _ => {}
             }
