@@ -9,11 +9,13 @@ mod config;
 mod driver;
 mod flow;
 mod protocol;
+mod replay;
+pub mod schema;
 mod session;
 mod tool;
 
 pub use agent::{Agent, AgentBuilder, Run, RunHandle, RunInput};
-pub use bus::{Bus, Reader};
+pub use bus::{Bus, Limits as BusLimits, Position, Reader, follow};
 pub use config::{
     AgentConfig, Approval, Budgets, Compaction, EngineSwitch, Policy, ServerConfig, StoreConfig, Timeouts,
 };
@@ -21,6 +23,9 @@ pub use flow::{Command, Ending, Entry, Flow, Input, Outcome, SessionView, Timer}
 pub use protocol::{
     Activity, AgentEvent, ChunkKind, CompactionReason, Decider, Decision, EVENT_VERSION, ForkOrigin,
     LogLevel, Op, Payload, Scope, StoppedBy, StreamEnd, ToolFailure, TurnUsage,
+};
+pub use replay::{
+    Change, Diff, Pace, Parts, RecordedModel, RecordedTools, Recording, compare, play, read_log, test_run,
 };
 pub use session::{
     Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, StoredMessage,
