@@ -41,6 +41,7 @@ pub struct Flow {
     /// The leaf as the session has it; another one at the beginning of a turn is an edit or a regeneration.
     active: Option<String>,
     early: Vec<Message>,
+    open_turn: Option<String>,
     turns: u64,
     messages: u64,
     usage: TurnUsage,
@@ -96,6 +97,7 @@ impl Flow {
             summary: session.summary,
             active: session.active,
             early: session.early,
+            open_turn: session.open_turn,
             turns: session.turns,
             messages: session.messages,
             usage: session.usage,
@@ -132,6 +134,11 @@ impl Flow {
             Input::StoreFailed { error } => self.store_failed(error),
         }
         std::mem::take(&mut self.out)
+    }
+
+    /// Lets tools run from now on.
+    pub(crate) fn grant(&mut self, tools: impl IntoIterator<Item = String>) {
+        tools.into_iter().for_each(|tool| self.granted.insert(tool));
     }
 
     /// Whether no turn runs.

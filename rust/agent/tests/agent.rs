@@ -296,24 +296,39 @@ async fn a_store_that_fails_at_once_makes_no_session() {
     assert_eq!(again.result().await.unwrap().text, "x");
 }
 
-/// One thread, and no other: an agent has none of its own.
+/// On one thread, and with no other: an agent has none of its own.
 #[tokio::test(start_paused = true)]
-async fn two_hundred_turns_at_once_on_one_thread() {
-    let wait = Act::Wait(Duration::from_secs(5));
+async fn two_hundred_agents_at_once_on_one_thread() {
     let mut slow = says("Hello");
-    slow.insert(0, wait);
+    slow.insert(0, Act::Wait(Duration::from_secs(5)));
     let model = Script::new([slow]);
-    let (agent, _) = agent(config(), &model, HostTools::new());
+    let agents: Vec<_> = (0..200)
+        .map(|_| agent(config(), &model, HostTools::new()).0)
+        .collect();
     let began = tokio::time::Instant::now();
     let mut runs = Vec::new();
-    for _ in 0..200 {
+    for agent in agents.iter().chain(&agents) {
         runs.push(agent.run("Hi").await.unwrap());
     }
-    tokio::task::yield_now().await;
+    while model.open() < 400 {
+        tokio::task::yield_now().await;
+    }
     for run in &runs {
         assert_eq!(run.result().await.unwrap().text, "Hello");
     }
     assert_eq!(began.elapsed(), Duration::from_secs(5), "all at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_there_is_not_made_again() {
+    let (agent, _) = agent(config(), &Script::new([says("x")]), HostTools::new());
+    let mine = || RunInput::new("Hi").new_session("mine");
+    agent.run(mine()).await.unwrap().result().await.unwrap();
+    // While it is still open here, and when only the store knows it.
+    assert!(agent.run(mine()).await.unwrap_err().message.contains("already"));
+    agent.release().await;
+    let error = agent.run(mine()).await.unwrap().result().await.unwrap_err();
+    assert!(error.message.contains("one of this id"), "{error}");
 }
 
 /// A source whose list fails, and which tells things.

@@ -158,19 +158,24 @@ async fn an_overflow_is_shortened_and_asked_once_more() {
 
 #[tokio::test(start_paused = true)]
 async fn an_overflow_that_stays_fails_the_turn_after_one_retry() {
-    let model = Script::new([says("One"), overflow()]).chats([Ok("They met.".into())]);
+    let scripts = (0..6).map(|_| says("One")).chain([overflow()]);
+    let model = Script::new(scripts).chats((0..3).map(|_| Ok("They met.".into())));
     let (agent, store) = agent(config(), &model, HostTools::new());
     let session = turn(&agent, None, "Hello").await;
+    for _ in 0..5 {
+        turn(&agent, Some(&session), "And").await;
+    }
     let run = agent.run(RunInput::new("More").session(&session)).await.unwrap();
     assert_eq!(run.result().await.unwrap_err().code, Code::ContextLength);
-    assert_eq!(model.requests().len(), 3);
+    assert_eq!(model.chatted().len(), 1, "though there is more that could go");
+    assert_eq!(model.requests().len(), 8);
     // One message and nothing that could go: no summary is asked for.
     let model = Script::new([overflow()]);
     let (agent, _) = common::agent(config(), &model, HostTools::new());
     let run = agent.run("Hello").await.unwrap();
     assert_eq!(run.result().await.unwrap_err().code, Code::ContextLength);
     assert!(model.chatted().is_empty());
-    assert_eq!(store.roles(&session), "uau");
+    assert_eq!(store.roles(&session), "uauauauauauau");
 }
 
 #[tokio::test(start_paused = true)]

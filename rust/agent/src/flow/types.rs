@@ -21,6 +21,8 @@ pub struct SessionView {
     pub blanked_before: Option<String>,
     /// Results of calls at the end of the path whose process ended before they were saved.
     pub early: Vec<Message>,
+    /// The turn whose process ended before it did.
+    pub open_turn: Option<String>,
     /// The session's active leaf.
     pub active: Option<String>,
     /// The number of the last turn.
