@@ -31,7 +31,7 @@ pub use replay::{
 };
 pub use session::{
     Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, SqliteStore,
-    StoredMessage, export_log, export_messages, import_log, import_messages, rename,
+    StoredMessage, export_log, export_messages, import_log, import_messages,
 };
 pub use tool::{
     HostTools, IntoOutput, IntoToolError, Invocation, Notice, NoticeSink, Progress, ProgressSink, ToolError,

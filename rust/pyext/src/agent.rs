@@ -449,7 +449,7 @@ impl SessionOp {
                 session_id,
                 message_id,
             } => value(store.fork(&session_id, message_id).await?),
-            Self::Rename { session_id, title } => value(omni_agent::rename(store, &session_id, title).await?),
+            Self::Rename { session_id, title } => value(store.rename(&session_id, title).await?),
             Self::Delete { session_id } => value(store.delete(&session_id).await?),
             Self::Export { session_id } => value(omni_agent::export_log(store, &session_id).await?),
             Self::ExportMessages { session_id } => {
