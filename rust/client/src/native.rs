@@ -9,7 +9,7 @@ use crate::credentials::{
 };
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use omni_core::{BoxFuture, Code, EngineChoice, Error, Request, Result, Steps};
+use omni_core::{BoxFuture, Code, EngineChoice, Error, Object, Request, Result, Steps};
 use omni_providers::{Outgoing, Protocol, Target};
 use omni_transport::Transport;
 use std::borrow::Cow;
@@ -195,7 +195,9 @@ impl Native {
         let guard = Guard::new(hosts, &self.environments, given_in(request));
         let encoded = protocol.encode(request, &target, stream)?;
         let url = omni_providers::join(&base_url, &encoded.path);
-        let mut headers = HeaderMap::with_capacity(8);
+        // Most calls have four: the key, the kinds of body that are sent and taken, and how it may be packed.
+        let given = request.headers.as_ref().map_or(0, Object::len);
+        let mut headers = HeaderMap::with_capacity(4 + provider.headers.len() + given);
         for (name, value) in provider.headers_in(|name| self.variable(name)) {
             headers.insert(header_name(name)?, header_value(name, &value)?);
         }

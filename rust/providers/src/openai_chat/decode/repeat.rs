@@ -13,14 +13,14 @@ pub(super) enum Field {
     Reasoning,
 }
 
-/// The last chunk, if it said nothing but a text: what stood before the text, and what stood after it.
+/// The last chunk, if it said nothing but a text.
 #[derive(Debug, Default)]
 pub(super) struct Repeat {
     field: Option<Field>,
-    /// Up to the text's opening quote.
-    before: String,
-    /// From its closing quote on.
-    after: String,
+    /// Without the text.
+    chunk: String,
+    /// Where in it the text stood: after its opening quote, before its closing one.
+    at: usize,
 }
 
 impl Repeat {
@@ -52,23 +52,23 @@ impl Repeat {
             && after.starts_with('"')
         {
             self.field = Some(field);
-            before.clone_into(&mut self.before);
-            after.clone_into(&mut self.after);
+            before.clone_into(&mut self.chunk);
+            self.chunk.push_str(after);
+            self.at = start;
         }
     }
 
     /// The text of a chunk that differs from the last one in it alone.
     pub(super) fn read<'a>(&self, data: &'a str) -> Option<(Field, Cow<'a, str>)> {
         let field = self.field?;
-        let text = data
-            .strip_prefix(self.before.as_str())?
-            .strip_suffix(self.after.as_str())?;
+        let (before, after) = self.chunk.split_at_checked(self.at)?;
+        let text = data.strip_prefix(before)?.strip_suffix(after)?;
         let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
         if text.bytes().all(plain) {
             return Some((field, Cow::Borrowed(text)));
         }
         // With its quotes it must be one string and nothing else: then the rest of the chunk is what it was.
-        let quoted = data.get(self.before.len() - 1..=data.len() - self.after.len())?;
+        let quoted = data.get(before.len() - 1..=data.len() - after.len())?;
         let Word(text) = serde_json::from_str(quoted).ok()?;
         Some((field, text))
     }
