@@ -28,7 +28,8 @@ pub use replay::{
     Change, Diff, Pace, Parts, RecordedModel, RecordedTools, Recording, compare, play, read_log, test_run,
 };
 pub use session::{
-    Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, StoredMessage,
+    Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, SqliteStore,
+    StoredMessage, export_log, export_messages, import_log, import_messages,
 };
 pub use tool::{
     HostTools, IntoOutput, IntoToolError, Invocation, Notice, NoticeSink, Progress, ProgressSink, ToolError,
