@@ -203,4 +203,15 @@ pub trait SessionWriter: Send {
 
     /// Appends events in one commit, all or none; when it returns they are stored. Gives them with their `seq`.
     fn append(&mut self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<AgentEvent>>>;
+
+    /// Gives the lease back and waits until others see that. A drop does it too, a moment later.
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>
+    where
+        Self: 'static,
+    {
+        Box::pin(async move {
+            drop(self);
+            Ok(())
+        })
+    }
 }

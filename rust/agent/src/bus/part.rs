@@ -62,7 +62,8 @@ impl Part {
 pub(super) struct Call {
     /// Counts the calls of this bus: a `call_id` may be asked again after compaction.
     pub(super) key: u64,
-    pub(super) call_id: String,
+    /// Its `call_id`.
+    pub(super) id: String,
     turn_id: Option<String>,
     parent: Option<String>,
     /// The `seq` of its start.
@@ -85,7 +86,7 @@ impl Call {
     pub(super) fn new(key: u64, event: &AgentEvent, started: u64) -> Self {
         Self {
             key,
-            call_id: event.call_id.clone().unwrap_or_default(),
+            id: event.call_id.clone().unwrap_or_default(),
             turn_id: event.turn_id.clone(),
             parent: event.parent.clone(),
             started,
@@ -190,7 +191,7 @@ impl Call {
             timestamp_ms,
             session_id: session_id.to_owned(),
             turn_id: self.turn_id.clone(),
-            call_id: Some(self.call_id.clone()),
+            call_id: Some(self.id.clone()),
             parent: self.parent.clone(),
             payload,
         }

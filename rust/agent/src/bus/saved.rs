@@ -81,23 +81,10 @@ pub(super) fn message_of<'a>(event: &'a AgentEvent, wanted: &str) -> Option<&'a 
 pub(super) fn weight(event: &AgentEvent) -> usize {
     const ENVELOPE: usize = 256;
     let payload = match &event.payload {
-        Payload::MessageSaved { message, .. } => {
-            let parts = match &message.content {
-                Some(Content::Parts(parts)) => parts
-                    .iter()
-                    .map(|part| serde_json::to_vec(part).map_or(0, |json| json.len()))
-                    .sum(),
-                Some(Content::Text(text)) => text.len(),
-                None => 0,
-            };
-            let calls: usize = message
-                .tool_calls
-                .iter()
-                .flatten()
-                .map(|call| call.text().len())
-                .sum();
-            parts + calls
-        }
+        Payload::MessageSaved { message, .. }
+        | Payload::ToolCompleted {
+            early: Some(message), ..
+        } => weight_of(message),
         Payload::ToolProposed { call, .. } => call.text().len(),
         Payload::CompactionCompleted { summary, .. } => summary.as_ref().map_or(0, String::len),
         Payload::ServerConnected { tools, .. } | Payload::ServerToolsChanged { tools, .. } => {
@@ -106,4 +93,17 @@ pub(super) fn weight(event: &AgentEvent) -> usize {
         _ => 0,
     };
     ENVELOPE + payload
+}
+
+fn weight_of(message: &Message) -> usize {
+    let content = match &message.content {
+        Some(Content::Parts(parts)) => parts
+            .iter()
+            .map(|part| serde_json::to_vec(part).map_or(0, |json| json.len()))
+            .sum(),
+        Some(Content::Text(text)) => text.len(),
+        None => 0,
+    };
+    let calls = message.tool_calls.iter().flatten();
+    content + calls.map(|call| call.text().len()).sum::<usize>()
 }

@@ -98,18 +98,16 @@ impl State {
         }
         match &event.payload {
             Payload::StreamStarted { .. } => {
-                self.close(seq, None, |call| Some(&call.call_id) == event.call_id.as_ref());
+                self.close(seq, None, |call| Some(&call.id) == event.call_id.as_ref());
                 self.version += 1;
                 self.open.push(Call::new(self.version, &event, seq));
             }
             Payload::StreamCompleted(end) | Payload::StreamCancelled(end) => {
                 let message_id = end.message_id.as_deref();
-                self.close(seq, message_id, |call| {
-                    Some(&call.call_id) == event.call_id.as_ref()
-                });
+                self.close(seq, message_id, |call| Some(&call.id) == event.call_id.as_ref());
             }
             Payload::StreamFailed { .. } => {
-                self.close(seq, None, |call| Some(&call.call_id) == event.call_id.as_ref());
+                self.close(seq, None, |call| Some(&call.id) == event.call_id.as_ref());
             }
             // A call that was left open ends with its turn: nothing may stay for ever.
             Payload::TurnCompleted { .. } | Payload::TurnFailed { .. } | Payload::TurnCancelled { .. } => {
@@ -150,7 +148,7 @@ impl State {
             }
             _ => {
                 let id = event.call_id.as_deref().unwrap_or_default();
-                let at = self.open.iter().rposition(|call| call.call_id == id);
+                let at = self.open.iter().rposition(|call| call.id == id);
                 let at = at.unwrap_or_else(|| {
                     self.version += 1;
                     self.open.push(Call::new(self.version, &event, seq));
@@ -314,7 +312,7 @@ impl Cursor {
                 place
             } else {
                 let inside = call.started <= self.came;
-                let named = self.named.iter().filter(|(id, ..)| inside && *id == call.call_id);
+                let named = self.named.iter().filter(|(id, ..)| inside && *id == call.id);
                 let named: Vec<_> = named.map(|(_, index, offset)| (*index, *offset)).collect();
                 if call.closed.is_some_and(|closed| closed <= self.joined) && named.is_empty() {
                     continue;
@@ -386,3 +384,6 @@ impl Cursor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,16 +101,16 @@ fn engine(end: &StreamEnd) -> Option<Engine> {
 /// The events of an answer up to its last one.
 fn events(answer: &Answer) -> Vec<Event> {
     let mut events = Vec::new();
-    if let How::Whole(end) | How::Cut(end, true) = &answer.how {
-        if let (Some(model), Some(provider), Some(engine)) = (&end.model, &end.provider, engine(end)) {
-            events.push(Event::Start {
-                id: None,
-                request_id: None,
-                model: model.clone(),
-                provider: provider.clone(),
-                engine,
-            });
-        }
+    if let How::Whole(end) | How::Cut(end, true) = &answer.how
+        && let (Some(model), Some(provider), Some(engine)) = (&end.model, &end.provider, engine(end))
+    {
+        events.push(Event::Start {
+            id: None,
+            request_id: None,
+            model: model.clone(),
+            provider: provider.clone(),
+            engine,
+        });
     }
     let mut thinking = answer.thinking.iter().copied();
     let mut next = 0;

@@ -85,12 +85,20 @@ pub(super) struct Turn {
     pub(super) input: Option<Message>,
     /// The message that it answers.
     pub(super) message_id: String,
-    /// Where it went on, if that was not the active leaf.
-    pub(super) after: Option<Option<String>>,
-    /// A new session, with this title.
-    pub(super) new: Option<Option<String>>,
+    pub(super) place: Place,
     /// (events before it, what was asked of the run).
     pub(super) orders: Vec<(usize, Order)>,
+}
+
+/// Where a turn went on.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In a new session, which it made, with this title.
+    New(Option<String>),
+    /// At the active leaf.
+    Leaf,
+    /// Behind another message; `None` is the root.
+    After(Option<String>),
 }
 
 #[derive(Debug)]
@@ -211,7 +219,7 @@ impl Recording {
                 };
                 let turn = &events[place..=place + end];
                 // The first turn of a plain session makes it.
-                let new = match between.as_slice() {
+                let begins = match between.as_slice() {
                     [
                         AgentEvent {
                             payload:
@@ -221,15 +229,15 @@ impl Recording {
                                 },
                             ..
                         },
-                    ] if self.steps.is_empty() => Some(title.clone()),
-                    _ => None,
+                    ] if self.steps.is_empty() => Place::New(title.clone()),
+                    _ => Place::Leaf,
                 };
-                if new.is_none() && !between.is_empty() {
+                if matches!(begins, Place::Leaf) && !between.is_empty() {
                     self.steps.push(Step::Add(between.clone()));
                 }
                 between.clear();
                 self.steps
-                    .push(Step::Turn(Box::new(turn_of(turn, at, leaf.as_ref(), new))));
+                    .push(Step::Turn(Box::new(turn_of(turn, at, leaf.as_ref(), begins))));
                 for event in turn {
                     note_leaf(&mut leaf, &event.payload);
                     at += usize::from(is_compared(&event.payload));
@@ -259,7 +267,7 @@ fn note_leaf(leaf: &mut Option<String>, payload: &Payload) {
     }
 }
 
-fn turn_of(events: &[AgentEvent], mut at: usize, leaf: Option<&String>, new: Option<Option<String>>) -> Turn {
+fn turn_of(events: &[AgentEvent], mut at: usize, leaf: Option<&String>, place: Place) -> Turn {
     let message_id = match events.first().map(|event| &event.payload) {
         Some(Payload::TurnStarted { message_id, .. }) => message_id.clone(),
         _ => String::new(),
@@ -267,8 +275,7 @@ fn turn_of(events: &[AgentEvent], mut at: usize, leaf: Option<&String>, new: Opt
     let mut turn = Turn {
         input: None,
         message_id,
-        after: None,
-        new,
+        place,
         orders: Vec::new(),
     };
     let mut first = true;
@@ -281,8 +288,9 @@ fn turn_of(events: &[AgentEvent], mut at: usize, leaf: Option<&String>, new: Opt
                 parent_id,
                 message,
             } => {
-                if std::mem::take(&mut first) && parent_id.as_ref() != leaf {
-                    turn.after = Some(parent_id.clone());
+                let elsewhere = std::mem::take(&mut first) && parent_id.as_ref() != leaf;
+                if elsewhere && matches!(turn.place, Place::Leaf) {
+                    turn.place = Place::After(parent_id.clone());
                 }
                 if *message_id == turn.message_id && message.role == Role::User {
                     turn.input = Some(message.clone());

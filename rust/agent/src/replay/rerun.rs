@@ -1,7 +1,7 @@
 //! The loop run again from its log: with the recorded answers and tools, and what the user did at the same places.
 
 use super::diff::{Diff, compare, is_compared};
-use super::recording::{Order, Recording, Step, Turn};
+use super::recording::{Order, Place, Recording, Step, Turn};
 use super::store::Memory;
 use super::{RecordedModel, RecordedTools};
 use crate::agent::{Agent, Run, RunInput};
@@ -138,16 +138,11 @@ fn input(turn: &Turn, session_id: &str) -> RunInput {
         return RunInput::regenerate(session_id, Some(turn.message_id.clone()));
     };
     let input = RunInput::new(message.clone());
-    match (&turn.new, &turn.after) {
-        (Some(title), _) => {
-            let input = input.new_session(session_id);
-            match title {
-                Some(title) => input.titled(title.clone()),
-                None => input,
-            }
-        }
-        (None, Some(after)) => input.session(session_id).after(after.clone()),
-        (None, None) => input.session(session_id),
+    match &turn.place {
+        Place::New(None) => input.new_session(session_id),
+        Place::New(Some(title)) => input.new_session(session_id).titled(title.clone()),
+        Place::Leaf => input.session(session_id),
+        Place::After(parent) => input.session(session_id).after(parent.clone()),
     }
 }
 

@@ -159,14 +159,15 @@ impl SessionStore for Memory {
 
     fn path(&self, _: &str, query: PathQuery) -> BoxFuture<'_, Result<Vec<StoredMessage>>> {
         let all = self.messages();
-        let mut at = query.leaf.or_else(|| self.describe().leaf);
+        let leaf = query.leaf.or_else(|| self.describe().leaf);
+        let mut at = leaf.as_deref();
         let mut path = Vec::new();
         while let Some(id) = at {
             let Some(found) = all.iter().find(|stored| stored.message_id == id) else {
                 let says = format!("the log has no message \"{id}\"");
                 return Box::pin(async move { Err(Error::new(Code::NotFound, says)) });
             };
-            at = found.parent_id.clone();
+            at = found.parent_id.as_deref();
             path.push(found.clone());
             if query.last.is_some_and(|last| path.len() == last) {
                 break;

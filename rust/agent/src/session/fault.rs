@@ -70,10 +70,7 @@ impl Place {
             // A row that does not have the shape of its table: SQLite itself saw nothing wrong.
             return lasting(
                 Code::Protocol,
-                format!(
-                    "{name}: {doing} met a row that is not what the schema says: {}",
-                    self.mend()
-                ),
+                format!("{name}: {doing} met a row that is not what the schema says: {MEND}"),
             );
         };
         let extended = error.sqlite_extended_error_code().unwrap_or_default();
@@ -96,10 +93,7 @@ impl Place {
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied => self.read_only(doing),
             ErrorCode::DatabaseCorrupt => lasting(
                 Code::Protocol,
-                format!(
-                    "{name}: {doing} failed: the file is damaged there. {}",
-                    self.mend()
-                ),
+                format!("{name}: {doing} failed: the file is damaged there. {MEND}"),
             ),
             ErrorCode::NotADatabase => lasting(
                 Code::InvalidRequest,
@@ -142,14 +136,11 @@ impl Place {
             ),
         )
     }
-
-    /// What to do about a damaged file.
-    pub(super) fn mend(&self) -> String {
-        "Sessions that do not lie at the damaged place stay readable: copy the file and its -wal file away first, \
-         export these sessions, then go on with a new file or a backup"
-            .to_owned()
-    }
 }
+
+/// What to do about a damaged file.
+const MEND: &str = "Sessions that do not lie at the damaged place stay readable: copy the file and its -wal file away \
+                    first, export these sessions, then go on with a new file or a backup";
 
 /// An error that another try does not help.
 pub(super) fn lasting(code: Code, message: String) -> Error {

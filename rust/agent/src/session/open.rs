@@ -149,10 +149,22 @@ pub(super) fn connect(path: &Path, way: Way) -> Inner<Connection> {
 /// What SQLite finds wrong.
 pub(super) fn check(connection: &Connection) -> Inner<Vec<String>> {
     let mut statement = connection.prepare("PRAGMA integrity_check(100)")?;
-    let found = statement
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<Vec<String>>>()?;
-    Ok(found.into_iter().filter(|line| line != "ok").collect())
+    let mut rows = statement.query([])?;
+    let mut found: Vec<String> = Vec::new();
+    loop {
+        match rows.next() {
+            Ok(Some(row)) => found.push(row.get(0)?),
+            Ok(None) => break,
+            // A search table whose pages are damaged ends the check itself.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                found.push("the check met damage that it cannot read past".to_owned());
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    found.retain(|line| line != "ok");
+    Ok(found)
 }
 
 /// A path inside a URI.

@@ -70,13 +70,13 @@ impl SqliteStore {
         for connection in opened.readers {
             let inbox = inbox.clone();
             worker::spawn(&shared.place, "omni-store-read", move || {
-                worker::read(connection, &inbox)
+                worker::read(connection, &inbox);
             })?;
         }
         let watch = Arc::new(Watch::default());
         let (watching, watcher, known) = (watch.clone(), opened.watcher, shared.clone());
         worker::spawn(&shared.place, "omni-store-watch", move || {
-            watching.run(&watcher, &known)
+            watching.run(&watcher, &known);
         })?;
         Self::start(opened.writer, shared, Some(read), watch)
     }
@@ -446,6 +446,17 @@ impl SessionWriter for SqliteWriter {
             answer.await.map_err(|_| gone(()))?
         })
     }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            let (shared, token) = (self.store.shared.clone(), self.token.clone());
+            worker::ask(&self.store.write, &shared, move |connection| {
+                lease::release(connection, &token)
+            })
+            .await?
+            .map_err(|trouble| shared.place.tell("giving a lease back", trouble))
+        })
+    }
 }
 
 impl Drop for SqliteWriter {
@@ -458,3 +469,6 @@ impl Drop for SqliteWriter {
         })));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,31 +157,27 @@ impl Writer {
     }
 
     fn append(&mut self, group: Vec<Append>) {
-        match self.commit(&group) {
-            Ok(outcomes) => {
-                for (append, outcome) in group.into_iter().zip(outcomes) {
-                    append.answer(outcome);
-                }
-            }
-            Err(trouble) if group.len() == 1 => {
-                for append in group {
-                    let told = self.tell(&append, trouble);
-                    append.answer(Err(told));
-                    break;
-                }
-            }
+        let outcomes = match self.commit(&group) {
+            Ok(outcomes) => outcomes,
             // One of them may be the reason (too large for what is left of the disk): each for itself.
-            Err(_) => {
-                for append in group {
-                    let outcome = match self.commit(std::slice::from_ref(&append)) {
-                        Ok(mut outcomes) => outcomes.pop().unwrap_or_else(|| Err(self.shared.gone())),
-                        Err(trouble) => Err(self.tell(&append, trouble)),
-                    };
-                    append.answer(outcome);
-                }
-            }
+            Err(_) if group.len() > 1 => group.iter().map(|append| self.alone(append)).collect(),
+            Err(trouble) => group
+                .first()
+                .map(|append| Err(self.tell(append, trouble)))
+                .into_iter()
+                .collect(),
+        };
+        for (append, outcome) in group.into_iter().zip(outcomes) {
+            append.answer(outcome);
         }
         self.shared.tell_news();
+    }
+
+    fn alone(&mut self, append: &Append) -> Result<u64> {
+        let mut outcomes = self
+            .commit(std::slice::from_ref(append))
+            .map_err(|trouble| self.tell(append, trouble))?;
+        outcomes.pop().unwrap_or_else(|| Err(self.shared.gone()))
     }
 
     fn tell(&self, append: &Append, trouble: Trouble) -> Error {

@@ -104,7 +104,7 @@ impl Client {
         let seq = self.position.seq();
         let call = calls
             .iter()
-            .rfind(|call| call.call_id == id && call.started <= seq)
+            .rfind(|call| call.id == id && call.started <= seq)
             .expect("text of a call that has not begun for the reader");
         assert!(
             call.closed.is_none_or(|closed| seq < closed),

@@ -111,7 +111,7 @@ pub(crate) struct Spoken {
 /// A model call, as it was.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    pub(crate) call_id: String,
+    pub(crate) id: String,
     pub(crate) started: u64,
     pub(crate) closed: Option<u64>,
     pub(crate) saved: bool,
@@ -175,7 +175,7 @@ impl Writer {
         let (model, round) = ("test/model".to_owned(), 1);
         self.event(Some(call_id), Payload::StreamStarted { model, round });
         self.calls.push(Call {
-            call_id: call_id.to_owned(),
+            id: call_id.to_owned(),
             started: self.seq,
             closed: None,
             saved: false,
@@ -187,7 +187,7 @@ impl Writer {
     /// Says more in the newest part of its kind, or in a new one.
     pub(crate) fn say(&mut self, says: Says, text: &str, anew: bool) {
         let call = self.calls.last_mut().unwrap();
-        let call_id = call.call_id.clone();
+        let call_id = call.id.clone();
         let same = |part: &Spoken| part.says == says && !part.discarded;
         let last = call.parts.last().filter(|part| same(part) && !anew);
         let fresh = last.is_none();
@@ -235,7 +235,7 @@ impl Writer {
 
     pub(crate) fn fall_back(&mut self) {
         let call = self.calls.last_mut().unwrap();
-        let call_id = call.call_id.clone();
+        let call_id = call.id.clone();
         let discarded: Vec<u32> = call.parts.iter().map(|part| part.index).collect();
         call.parts.iter_mut().for_each(|part| part.discarded = true);
         let (from, to) = ("test/one".to_owned(), "test/two".to_owned());
@@ -245,7 +245,7 @@ impl Writer {
     /// Ends the call with its message: completed, or cancelled.
     pub(crate) fn end(&mut self, cancelled: bool) {
         let call = self.calls.last().unwrap();
-        let (call_id, message) = (call.call_id.clone(), message(call));
+        let (call_id, message) = (call.id.clone(), message(call));
         let message_id = format!("m{}", self.calls.len());
         let end = StreamEnd {
             message_id: Some(message_id.clone()),
@@ -274,7 +274,7 @@ impl Writer {
     }
 
     pub(crate) fn fail(&mut self) {
-        let call_id = self.calls.last().unwrap().call_id.clone();
+        let call_id = self.calls.last().unwrap().id.clone();
         let error = Error::internal("as the script says");
         let payload = Payload::StreamFailed {
             error,

@@ -305,6 +305,7 @@ fn a_slow_reader_gets_the_newest_progress_of_each_tool() {
             is_error: false,
             bytes: 1,
             truncated: false,
+            early: None,
             duration_ms: 1,
         },
     );

@@ -6,9 +6,8 @@ use omni_core::{Code, Message};
 
 /// Words that stand nowhere else, of many lengths: the rows move between pages as others grow.
 fn secret(at: u64, length: u64) -> String {
-    (0..length)
-        .map(|word| format!("secretword{at}x{word} "))
-        .collect()
+    let words: Vec<String> = (0..length).map(|word| format!("secretword{at}x{word}")).collect();
+    words.join(" ")
 }
 
 fn messages(what: &str, from: u64, count: u64) -> Vec<NewEvent> {
@@ -64,7 +63,7 @@ async fn a_deleted_session_leaves_no_trace_in_any_file() {
 
 /// Rows that grow push others to other pages, and SQLite leaves copies of these in free space.
 #[tokio::test]
-async fn a_title_whose_row_moved_leaves_no_copy_behind() {
+async fn rows_that_moved_leave_no_copy_behind() {
     let folder = Folder::new();
     let store = folder.open();
     let mut writers = Vec::new();
@@ -74,13 +73,20 @@ async fn a_title_whose_row_moved_leaves_no_copy_behind() {
     let mut next = 1_u64;
     for _ in 0..1000 {
         // Any order does, if it is the same each time.
-        next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        next = next
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let (at, words) = (next >> 33, next >> 50);
         let at = usize::try_from(at % 200).unwrap();
-        let what = if at.is_multiple_of(3) { "secretword" } else { "harmless" };
+        let what = if at.is_multiple_of(3) {
+            "secretword"
+        } else {
+            "harmless"
+        };
         let title = format!("{what}{at} ").repeat(1 + usize::try_from(words % 29).unwrap());
         let renamed = event(1, Payload::SessionRenamed { title });
-        writers[at].append(vec![renamed]).await.unwrap();
+        let message = saved(&format!("{what}{next:x}"), None, Message::user("x"));
+        writers[at].append(vec![renamed, message]).await.unwrap();
     }
     drop(writers);
     for at in (0..200).step_by(3) {

@@ -38,7 +38,7 @@ async fn a_session_of_10000_messages_opens_at_its_end_and_an_append_costs_the_sa
     }
     writer.append(messages(9802, 98)).await.unwrap();
     let long = median(writer.as_mut(), 9900).await;
-    drop(writer);
+    writer.close().await.unwrap();
     drop(store);
     let query = PathQuery {
         leaf: None,
@@ -53,6 +53,7 @@ async fn a_session_of_10000_messages_opens_at_its_end_and_an_append_costs_the_sa
         opened.push(begun.elapsed());
         assert_eq!((path.len(), writer.last_seq()), (100, 10_001));
         assert_eq!(path[99].message_id, "m10000");
+        writer.close().await.unwrap();
     }
     opened.sort();
     println!(

@@ -53,9 +53,11 @@ async fn a_log_goes_to_another_store_and_comes_back_the_same() {
 #[tokio::test]
 async fn a_long_log_is_exported_whole() {
     let store = SqliteStore::in_memory().unwrap();
-    make(&store, "s", chain(&["x"; 2500])).await;
+    make(&store, "s", chain(&vec!["x"; 2500])).await;
     assert_eq!(export_log(&store, "s").await.unwrap().lines().count(), 2501);
 }
+
+type Edit = fn(Vec<String>) -> Vec<String>;
 
 #[tokio::test]
 async fn a_damaged_line_is_named_and_nothing_is_imported() {
@@ -63,7 +65,7 @@ async fn a_damaged_line_is_named_and_nothing_is_imported() {
     odd_session(&from).await;
     let lines = export_log(&from, "odd").await.unwrap();
     let to = SqliteStore::in_memory().unwrap();
-    let edits: [(&str, fn(Vec<String>) -> Vec<String>); 8] = [
+    let edits: [(&str, Edit); 8] = [
         ("line 3", |mut lines| {
             let half = lines[2].chars().take(40).collect();
             lines[2] = half;

@@ -44,6 +44,14 @@ async fn a_session_has_one_writer_and_its_drop_gives_the_lease_back() {
     drop(writer);
     let writer = store.write("s").await.unwrap();
     assert_eq!(writer.last_seq(), 2);
+    writer.close().await.unwrap();
+    let other = folder.open();
+    drop(
+        other
+            .write("s")
+            .await
+            .expect("a closed writer holds nothing, for no opening of the file"),
+    );
 }
 
 #[tokio::test]
