@@ -166,6 +166,21 @@ class Agent:
         )
         raise InternalError(message)
 
+    async def test_run(self, log: str) -> dict[str, Any]:
+        """Runs a log again, with its own answers and tools and this agent's configuration, and compares.
+
+        Args:
+            log: What `Sessions.export` gave.
+
+        Returns:
+            ``same``, ``events`` (how many there were) and ``diff``, for people.
+
+        Raises:
+            InvalidRequestError: It is no log, or one that cannot be run again.
+        """
+        found: dict[str, Any] = await result(self._host.test_run(log))
+        return found
+
     async def aclose(self) -> None:
         """Cancels the turns that run, and ends the MCP servers with all that they started."""
         await result(self._host.close())

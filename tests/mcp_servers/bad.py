@@ -317,6 +317,8 @@ def before_start() -> None:
         note("crashed")
         sys.exit(7)
     elif KIND == "never_starts":
+        if ARGUMENT:
+            note(str(os.getpid()))
         time.sleep(600)
     elif KIND == "garbage_at_start":
         write("Welcome to the server!")

@@ -8,8 +8,9 @@
 )]
 
 use omni_agent::{AgentEvent, Bus, ChunkKind, EVENT_VERSION, Payload};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 
 const READERS: usize = 10;
 const EVENTS: u64 = 200_000;
@@ -68,6 +69,37 @@ async fn burst() -> f64 {
         assert_eq!(reader.await.unwrap() as u64, EVENTS * WORDS.len() as u64);
     }
     EVENTS as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Each event by itself to every reader: the next one is published when all have it, so nothing is merged.
+async fn one_by_one() -> f64 {
+    const COUNT: u64 = 20_000;
+    let bus = Bus::new("s", 0);
+    let seen = Arc::new(Semaphore::new(0));
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let (mut reader, seen) = (bus.subscribe(None), Arc::clone(&seen));
+        readers.push(tokio::spawn(async move {
+            let mut events = 0;
+            while reader.next().await.is_some() {
+                events += 1;
+                seen.add_permits(1);
+            }
+            events
+        }));
+    }
+    let start = Instant::now();
+    for at in 0..COUNT {
+        bus.publish(vec![chunk(at)]);
+        let all = u32::try_from(READERS).unwrap();
+        seen.acquire_many(all).await.unwrap().forget();
+    }
+    let rate = COUNT as f64 / start.elapsed().as_secs_f64();
+    drop(bus);
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), COUNT);
+    }
+    rate
 }
 
 async fn broadcast_burst() -> f64 {
@@ -159,6 +191,13 @@ async fn main() {
     };
     let (ours, theirs) = (median(&mut ours), median(&mut theirs));
     record("agent.events.10_readers.rate", ours, "events/s", Some(theirs));
+    let rate = one_by_one().await;
+    record(
+        "agent.events.10_readers.one_by_one.rate",
+        rate,
+        "events/s",
+        Some(10_000.0),
+    );
     let (rate, share, p99) = paced().await;
     record(
         "agent.events.10_readers.paced.rate",

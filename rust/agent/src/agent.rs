@@ -16,6 +16,7 @@ use crate::tool::{Notice, ToolSource};
 use omni_core::{ChatModel, Error, Request, Result};
 use open::Sessions;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{OnceCell, mpsc, watch};
@@ -71,7 +72,9 @@ pub(crate) struct Inner {
     window: OnceCell<Option<u64>>,
     listeners: Mutex<Listeners>,
     titles: Mutex<Vec<JoinHandle<()>>>,
-    lingering: Mutex<Vec<JoinHandle<()>>>,
+    /// What keeps a session open after its last turn, by session, with a number of its own.
+    lingering: Mutex<HashMap<String, (u64, JoinHandle<()>)>>,
+    lingers: AtomicU64,
 }
 
 /// Who hears what the sources of tools tell.
@@ -144,6 +147,7 @@ impl AgentBuilder {
             listeners: Mutex::default(),
             titles: Mutex::default(),
             lingering: Mutex::default(),
+            lingers: AtomicU64::new(0),
             config: Arc::new(self.config),
         });
         for source in &inner.sources {
@@ -250,7 +254,7 @@ impl Agent {
     /// Gives sessions that no turn needs back to other processes at once, not after some seconds.
     pub async fn release(&self) {
         let lingering = std::mem::take(&mut *lock(&self.0.lingering));
-        for task in lingering {
+        for (_, task) in lingering.into_values() {
             task.abort();
             // Only then is what it held dropped.
             let _ = task.await;
@@ -351,13 +355,26 @@ impl Inner {
         keep(&self.titles, task);
     }
 
-    /// Keeps a session open for a moment.
+    /// Keeps a session open for a moment; the last turn's moment counts.
     pub(crate) fn linger(self: &Arc<Self>, lease: Lease) {
+        let session_id = lease.session_id().to_owned();
+        let number = self.lingers.fetch_add(1, Ordering::Relaxed);
+        let (agent, id) = (Arc::clone(self), session_id.clone());
+        // Held until the task stands in the map, so that it finds itself there.
+        let mut lingering = lock(&self.lingering);
         let task = tokio::spawn(async move {
             tokio::time::sleep(LINGER).await;
+            {
+                let mut lingering = lock(&agent.lingering);
+                if lingering.get(&id).is_some_and(|(last, _)| *last == number) {
+                    lingering.remove(&id);
+                }
+            }
             drop(lease);
         });
-        keep(&self.lingering, task);
+        if let Some((_, before)) = lingering.insert(session_id, (number, task)) {
+            before.abort();
+        }
     }
 }
 

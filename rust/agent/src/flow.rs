@@ -41,12 +41,15 @@ pub struct Flow {
     /// The leaf as the session has it; another one at the beginning of a turn is an edit or a regeneration.
     active: Option<String>,
     early: Vec<Message>,
+    open_turn: Option<String>,
     turns: u64,
     messages: u64,
     usage: TurnUsage,
     titled: bool,
     granted: Granted,
     turn: Option<Turn>,
+    /// How the last turn ended, until the next one begins.
+    ended: Option<Outcome>,
     /// Durable events that the next commit takes.
     pending: Vec<NewEvent>,
     out: Vec<Command>,
@@ -94,12 +97,14 @@ impl Flow {
             summary: session.summary,
             active: session.active,
             early: session.early,
+            open_turn: session.open_turn,
             turns: session.turns,
             messages: session.messages,
             usage: session.usage,
             titled: session.titled,
             granted: Granted::new(session.granted),
             turn: None,
+            ended: None,
             pending: Vec::new(),
             out: Vec::new(),
             now: 0,
@@ -129,6 +134,11 @@ impl Flow {
             Input::StoreFailed { error } => self.store_failed(error),
         }
         std::mem::take(&mut self.out)
+    }
+
+    /// Lets tools run from now on.
+    pub(crate) fn grant(&mut self, tools: impl IntoIterator<Item = String>) {
+        tools.into_iter().for_each(|tool| self.granted.insert(tool));
     }
 
     /// Whether no turn runs.
@@ -202,9 +212,18 @@ impl Flow {
 
     fn store_failed(&mut self, error: Error) {
         self.pending.clear();
-        let Some(turn) = self.turn.take() else { return };
-        self.stop_all(&turn);
-        let outcome = turn.outcome(&self.session_id, self.now, Ending::Failed { error });
+        let ending = Ending::Failed { error };
+        let outcome = match self.turn.take() {
+            Some(turn) => {
+                self.stop_all(&turn);
+                turn.outcome(&self.session_id, self.now, ending)
+            }
+            // It was the turn's last commit: for the log the turn has no end.
+            None => match self.ended.take() {
+                Some(ended) => Outcome { ending, ..ended },
+                None => return,
+            },
+        };
         self.out.push(Command::Done {
             outcome: Box::new(outcome),
         });

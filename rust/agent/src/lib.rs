@@ -27,11 +27,11 @@ pub use protocol::{
     LogLevel, Op, Payload, Scope, StoppedBy, StreamEnd, ToolFailure, TurnUsage,
 };
 pub use replay::{
-    Change, Diff, Pace, Parts, RecordedModel, RecordedTools, Recording, compare, play, test_run,
+    Change, Diff, Pace, Parts, RecordedModel, RecordedTools, Recording, compare, play, read_log, test_run,
 };
 pub use session::{
     Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, SqliteStore,
-    StoredMessage, export_log, export_messages, import_log, import_messages, rename,
+    StoredMessage, export_log, export_messages, import_log, import_messages,
 };
 pub use tool::{
     HostTools, IntoOutput, IntoToolError, Invocation, Notice, NoticeSink, Progress, ProgressSink, ToolError,

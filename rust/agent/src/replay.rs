@@ -11,6 +11,6 @@ mod tools;
 pub use diff::{Change, Diff, compare};
 pub use model::RecordedModel;
 pub use play::{Pace, play};
-pub use recording::Recording;
+pub use recording::{Recording, read_log};
 pub use rerun::{Parts, test_run};
 pub use tools::RecordedTools;

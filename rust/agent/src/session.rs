@@ -9,14 +9,13 @@ mod open;
 mod rebuild;
 mod row;
 mod schema;
+mod search;
 mod sqlite;
-mod title;
 mod transfer;
 mod watching;
 mod worker;
 
 pub use sqlite::SqliteStore;
-pub use title::rename;
 pub use transfer::{export_log, export_messages, import_log, import_messages};
 
 use crate::protocol::{AgentEvent, ForkOrigin, Payload, TurnUsage};

@@ -358,6 +358,19 @@ async fn killed_after_any_commit_the_session_goes_on() {
         assert_eq!(ids.len(), messages.len(), "no id twice");
         let sent = &model.requests()[0].messages;
         check_messages(sent).unwrap();
+        // Every turn that began has its end.
+        let log = store.log(&session);
+        let mut open = Vec::new();
+        for event in &log {
+            match kind(&event.payload).as_str() {
+                "agent.turn.started" => open.push(event.turn_id.clone()),
+                "agent.turn.completed" | "agent.turn.failed" => {
+                    assert_eq!(open.pop(), Some(event.turn_id.clone()));
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(open, [], "after {kept} events");
         assert_eq!(sent.last().unwrap(), &Message::user("Where were we?"));
     }
 }

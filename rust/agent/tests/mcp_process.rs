@@ -47,6 +47,23 @@ async fn closing_ends_the_program_and_its_grandchildren_and_leaves_no_zombie() {
 }
 
 #[tokio::test]
+async fn closing_in_the_middle_of_a_start_ends_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("family");
+    let server = bad_with("never_starts", &file, json!({}));
+    let started = until("it runs", || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n'))
+    });
+    tokio::select! {
+        outcome = server.tools() => panic!("it started: {outcome:?}"),
+        () = started => {}
+    }
+    server.close().await;
+    let pid = &family(&file)[0];
+    assert!(!runs(pid) && !is_our_zombie(pid));
+}
+
+#[tokio::test]
 async fn dropping_ends_the_program_and_its_grandchildren() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("family");

@@ -12,9 +12,10 @@ use common::*;
 use futures_util::StreamExt as _;
 use omni_agent::{
     Agent, AgentConfig, AgentEvent, Decision, Diff, HostTools, Invocation, Pace, Payload, Policy, Run,
-    RunInput, Scope, ToolOutput, compare, play, test_run,
+    RunInput, Scope, ToolOutput, compare, play, read_log, test_run,
 };
 use omni_core::{Code, Content, Error, Event, FinishReason};
+use proptest::prelude::*;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -283,13 +284,13 @@ async fn a_window_that_was_nearly_full_is_so_again_at_the_same_place() {
     let mut config = config();
     config.compaction.window = Some(1_000);
     config.compaction.keep_turns = 1;
-    let long = "word ".repeat(400);
+    let words = "word ".repeat(400);
     let model = Script::new([says("One"), says("Two"), says("Three")])
         .counts([500, 900, 200])
         .chats([Ok("Short".into())]);
-    let session = Session::new(config.clone(), &model, &long).await;
-    session.turn(long.as_str()).await;
-    session.turn(long.as_str()).await;
+    let session = Session::new(config.clone(), &model, &words).await;
+    session.turn(words.as_str()).await;
+    session.turn(words.as_str()).await;
     let log = session.log().await;
     assert_eq!(of_kind(&log, "agent.compaction.completed").len(), 1);
     assert_same(&again(log, config).await);
@@ -319,6 +320,86 @@ async fn edits_and_regenerations_happen_where_they_happened() {
         .await;
     let log = session.log().await;
     assert_same(&again(log, config()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_done_between_the_turns_is_done_again() {
+    let model = Script::new([says("One"), says("Two")]);
+    let session = Session::new(config(), &model, "First").await;
+    session.turn("Second").await;
+    let mut log = session.log().await;
+    // As a store writes it: a session forked from another, renamed after its first turn.
+    let Payload::SessionCreated { forked_from, .. } = &mut log[0].payload else {
+        panic!("the first event");
+    };
+    *forked_from = Some(omni_agent::ForkOrigin {
+        session_id: "another".into(),
+        message_id: None,
+    });
+    let end = log
+        .iter()
+        .position(|event| matches!(event.payload, Payload::TurnCompleted { .. }))
+        .unwrap();
+    let mut renamed = log[0].clone();
+    let title = "Renamed".to_owned();
+    renamed.payload = Payload::SessionRenamed { title };
+    log.insert(end + 1, renamed.clone());
+    // A fork of it, made by somebody else while the turn ran, is no doing of the loop.
+    renamed.payload = Payload::SessionForked {
+        new_session_id: "a-fork".into(),
+        message_id: None,
+    };
+    log.insert(end - 1, renamed);
+    for (event, seq) in log.iter_mut().zip(1..) {
+        event.seq = Some(seq);
+    }
+    assert_same(&again(log, config()).await);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_tools_did_in_whatever_order_comes_out_the_same(
+        rounds in prop::collection::vec(prop::collection::vec((0..7_usize, 0..4_u64), 1..6), 0..4),
+        parallel in 1..4_usize,
+        stops_after in prop::option::of(0..12_u64),
+    ) {
+        let names = ["echo", "fail", "says_error", "slow", "slow", "nothing", "flood"];
+        let scripts = rounds.iter().enumerate().map(|(round, asked)| {
+            let asked: Vec<(String, &str, String)> = asked
+                .iter()
+                .enumerate()
+                .map(|(at, (tool, s))| (format!("c{round}-{at}"), names[*tool], format!("{{\"s\":{s}}}")))
+                .collect();
+            let asked: Vec<(&str, &str, &str)> =
+                asked.iter().map(|(id, name, arguments)| (&**id, *name, &**arguments)).collect();
+            calls(&asked)
+        });
+        let model = Script::new(scripts.chain([says("Fine")]));
+        let mut config = config();
+        config.max_parallel_tools = parallel;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (agent, store) = agent(config.clone(), &model, tools());
+            let mut run = agent.run("Go").await.unwrap();
+            let handle = run.handle();
+            if let Some(seconds) = stops_after {
+                // Between two whole seconds, so that no tool ends at the same moment.
+                tokio::spawn(async move {
+                    sleep(Duration::from_millis(seconds * 1_000 + 500)).await;
+                    handle.cancel();
+                });
+            }
+            all(&mut run).await;
+            let diff = again(store.log(run.session_id()), config).await;
+            assert!(diff.is_empty(), "{diff}");
+        });
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -367,6 +448,33 @@ async fn a_log_that_cannot_be_run_again_says_why() {
         .await
         .unwrap_err();
     assert!(error.message.contains("session.created"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_of_json_lines_is_read_with_its_ephemeral_events_and_a_wrong_line_is_named() {
+    let model = Script::new([says("One")]);
+    let (agent, store) = agent(config(), &model, tools());
+    let mut run = agent.run("First").await.unwrap();
+    let events = all(&mut run).await;
+    assert!(events.iter().any(|event| event.seq.is_none()));
+    let lines: Vec<String> = events
+        .iter()
+        .map(|event| serde_json::to_string(event).unwrap())
+        .collect();
+    let read = read_log(&lines.join("\n\n")).unwrap();
+    assert_eq!(read, events);
+    assert_same(&compare(&store.log(run.session_id()), &read));
+    assert_same(&again(read, config()).await);
+    for (wrong, says) in [
+        ("{\"v\": 1", "line 2"),
+        (
+            "{\"v\":9,\"timestamp_ms\":1,\"session_id\":\"s\",\"event_type\":\"session.deleted\",\"payload\":{}}",
+            "version 9",
+        ),
+    ] {
+        let error = read_log(&format!("{}\n{wrong}", lines[0])).unwrap_err();
+        assert!(error.message.contains(says), "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

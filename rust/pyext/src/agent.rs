@@ -352,6 +352,20 @@ impl AgentHost {
         })
     }
 
+    /// Runs a log again with its own answers and tools: `{same, events, diff}`.
+    fn test_run(&self, lines: &str) -> PyResult<Call> {
+        guarded(|| {
+            let log = omni_agent::read_log(lines).map_err(|error| raise(&error))?;
+            let config = self.config.clone();
+            Ok(Call::op(async move {
+                let events = log.len();
+                let difference = omni_agent::test_run(log, |parts| parts.agent(config)).await?;
+                let diff = difference.to_string();
+                Ok(json!({"same": difference.is_empty(), "events": events, "diff": diff}))
+            }))
+        })
+    }
+
     /// Cancels what runs and ends the servers.
     fn close(&self) -> Call {
         let made = Arc::clone(&self.made);
@@ -435,7 +449,7 @@ impl SessionOp {
                 session_id,
                 message_id,
             } => value(store.fork(&session_id, message_id).await?),
-            Self::Rename { session_id, title } => value(omni_agent::rename(store, &session_id, title).await?),
+            Self::Rename { session_id, title } => value(store.rename(&session_id, title).await?),
             Self::Delete { session_id } => value(store.delete(&session_id).await?),
             Self::Export { session_id } => value(omni_agent::export_log(store, &session_id).await?),
             Self::ExportMessages { session_id } => {

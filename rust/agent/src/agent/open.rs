@@ -136,9 +136,13 @@ impl Inner {
             map.open.insert(session_id.clone(), Arc::downgrade(&open));
             lease.open = Some(open);
         }
-        let kept = lease.at_rest().await?;
+        let kept = lease.at_rest(input.opens().is_none()).await?;
         let flow = match kept {
-            Some(flow) if input.at_leaf() => flow,
+            Some(mut flow) if input.at_leaf() => {
+                // Another session may have had its tool approved for always.
+                flow.grant(lock(&self.always).iter().cloned());
+                flow
+            }
             _ => Flow::new(Arc::clone(&self.config), self.view(&session_id, input).await?),
         };
         Ok((lease, flow))
@@ -192,10 +196,16 @@ impl Lease {
 
     /// Makes the session ready for a turn: opened again if its last commit failed. Gives the loop that the last turn
     /// left.
-    async fn at_rest(&self) -> Result<Option<Flow>> {
+    async fn at_rest(&self, is_new: bool) -> Result<Option<Flow>> {
         let open = self.held();
         lock(&open.waiting).clear();
         let mut slot = open.slot.lock().await;
+        if is_new && slot.writer.is_some() {
+            return Err(Error::invalid(format!(
+                "there is a session {} already; go on in it, or choose another id",
+                self.session_id
+            )));
+        }
         if slot.broken {
             slot.flow = None;
             // First given back, then taken again.

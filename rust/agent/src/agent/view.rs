@@ -11,6 +11,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Messages that are read at first; then twice as many, and so on, until the last summary's beginning is there.
 const FIRST: usize = 128;
+/// Events that are read at once, from the log's end, until one tells of a turn's beginning or end.
+const PAGE: u64 = 32;
 /// Events after an answer among which the ends of its calls are looked for.
 const EVENTS: usize = 4_096;
 
@@ -45,6 +47,7 @@ impl Inner {
         let mut path = self
             .path_of(session_id, input.at(), info.leaf, &landmarks)
             .await?;
+        view.open_turn = self.open_turn(session_id, info.last_seq).await?;
         view.early = self.early(session_id, &path).await?;
         view.shorten(&mut path, &landmarks);
         view.path = path
@@ -94,6 +97,29 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// The last turn, if the log does not say how it ended. Nearly always the log's last events say it.
+    async fn open_turn(&self, session_id: &str, last_seq: u64) -> Result<Option<String>> {
+        let mut before = last_seq;
+        while before > 0 {
+            let after = before.saturating_sub(PAGE);
+            let count = usize::try_from(before - after).unwrap_or(usize::MAX);
+            let events = self.store.events(session_id, after, count).await?;
+            for event in events.into_iter().rev() {
+                match event.payload {
+                    Payload::TurnStarted { .. } => return Ok(event.turn_id),
+                    Payload::TurnCompleted { .. }
+                    | Payload::TurnFailed { .. }
+                    | Payload::TurnCancelled { .. } => {
+                        return Ok(None);
+                    }
+                    _ => {}
+                }
+            }
+            before = after;
+        }
+        Ok(None)
     }
 
     /// What the log says of calls at the end of the path that ended, and whose results were to be saved after those of

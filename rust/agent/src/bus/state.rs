@@ -25,9 +25,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             events: 512,
-            bytes: 512 * 1024,
+            bytes: 256 * 1024,
             calls: 32,
-            text: 128 * 1024,
+            text: 64 * 1024,
         }
     }
 }

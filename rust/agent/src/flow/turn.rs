@@ -119,6 +119,7 @@ impl Flow {
         if self.turn.is_some() {
             return;
         }
+        self.ended = None;
         self.turns += 1;
         self.turn = Some(Turn {
             id: format!("t{}", self.turns),
@@ -142,6 +143,7 @@ impl Flow {
             complained: BTreeSet::new(),
             logs: 0,
         });
+        self.close_open_turn();
         // The turn's first event names the message that it answers: its id is known before it is saved.
         let unanswered = self.unanswered();
         let saved = u64::from(message.is_some());
@@ -188,6 +190,23 @@ impl Flow {
             self.set_timer(Timer::Turn, turn);
         }
         self.next_round();
+    }
+
+    /// A turn whose process was killed has no end in the log: it gets one, so that no reader waits for it.
+    fn close_open_turn(&mut self) {
+        let Some(turn_id) = self.open_turn.take() else {
+            return;
+        };
+        let error =
+            Error::internal("the program that ran this turn ended before the turn did; the session goes on");
+        let payload = Payload::TurnFailed {
+            error,
+            usage: TurnUsage::default(),
+            duration_ms: 0,
+        };
+        let mut event = self.event(None, None, payload);
+        event.turn_id = Some(turn_id);
+        self.pending.push(event);
     }
 
     /// Calls at the end of the path that have no result: their process ended before they did.
@@ -324,6 +343,7 @@ impl Flow {
         let stopped_by = turn.stopping;
         let mut outcome = turn.outcome(&self.session_id, self.now, ending);
         outcome.stopped_by = stopped_by;
+        self.ended = Some(outcome.clone());
         self.out.push(Command::Done {
             outcome: Box::new(outcome),
         });

@@ -21,6 +21,8 @@ pub struct SessionView {
     pub blanked_before: Option<String>,
     /// Results of calls at the end of the path whose process ended before they were saved.
     pub early: Vec<Message>,
+    /// The turn whose process ended before it did.
+    pub open_turn: Option<String>,
     /// The session's active leaf.
     pub active: Option<String>,
     /// The number of the last turn.
@@ -226,7 +228,7 @@ pub enum Timer {
 }
 
 /// How a turn ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The session.
     pub session_id: String,
@@ -266,6 +268,22 @@ pub enum Ending {
         /// What went wrong.
         error: Error,
     },
+}
+
+/// Without the text, which belongs into no log.
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outcome")
+            .field("session_id", &self.session_id)
+            .field("turn_id", &self.turn_id)
+            .field("ending", &self.ending)
+            .field("text", &format_args!("{} bytes", self.text.len()))
+            .field("finish_reason", &self.finish_reason)
+            .field("stopped_by", &self.stopped_by)
+            .field("rounds", &self.rounds)
+            .field("usage", &self.usage)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Outcome {

@@ -30,6 +30,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
 
 /// How long the SDK's loop may take to end.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -116,9 +117,10 @@ impl Connection {
         config: &ServerConfig,
         client: Option<&http::Client>,
         notices: &Arc<Notices>,
+        programs: &TaskTracker,
     ) -> Result<Self, Start> {
         let mode = ClientLifecycleMode::Initialize;
-        match Self::open_with(name, config, client, notices, mode).await {
+        match Self::open_with(name, config, client, notices, programs, mode).await {
             Err(Start::Refused(_)) => {}
             other => return other,
         }
@@ -126,7 +128,7 @@ impl Connection {
         let mode = ClientLifecycleMode::Discover {
             preferred_versions: vec![ProtocolVersion::V_2026_07_28],
         };
-        Self::open_with(name, config, client, notices, mode)
+        Self::open_with(name, config, client, notices, programs, mode)
             .await
             .map_err(|error| match error {
                 Start::Refused(error) => Start::Failed(Error::new(
@@ -145,6 +147,7 @@ impl Connection {
         config: &ServerConfig,
         client: Option<&http::Client>,
         notices: &Arc<Notices>,
+        programs: &TaskTracker,
         mode: ClientLifecycleMode,
     ) -> Result<Self, Start> {
         let tap = Arc::new(Tap::new(Arc::clone(notices)));
@@ -160,7 +163,7 @@ impl Connection {
             }
             return Err(http::of_start(name, config, notices, &error).await.into());
         }
-        let (process, stdout, stdin) = Process::start(name, config, notices, tap.ended.clone())?;
+        let (process, stdout, stdin) = Process::start(name, config, notices, tap.ended.clone(), programs)?;
         let transport = Lines::new(stdout, stdin, Arc::clone(&tap));
         match Self::serve(transport, &tap, mode).await {
             Ok(service) => Ok(Self::opened(service, tap, Some(process)).await),

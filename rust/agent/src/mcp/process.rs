@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// How long a program may take to end by itself, after its input was closed and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -36,12 +37,14 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts the program of `config`. `gone` is cancelled when it has ended.
+    /// Starts the program of `config`. `gone` is cancelled when it has ended; `all` waits for that, whatever becomes of
+    /// this value.
     pub(super) fn start(
         name: &str,
         config: &ServerConfig,
         notices: &Arc<Notices>,
         gone: CancellationToken,
+        all: &TaskTracker,
     ) -> Result<(Self, ChildStdout, ChildStdin)> {
         let program = config.command.as_deref().unwrap_or_default();
         let environment = env::of_child(name, &config.env)?;
@@ -100,7 +103,7 @@ impl Process {
             number: group,
             over: false,
         };
-        tokio::spawn(group.attend(stop.clone(), exited_tx, ended_tx, gone));
+        all.spawn(group.attend(stop.clone(), exited_tx, ended_tx, gone));
         let process = Self {
             stop,
             exited,

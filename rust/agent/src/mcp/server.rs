@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Seconds that a server may take to start and to list its tools.
 const STARTUP: f64 = 30.0;
@@ -58,6 +59,8 @@ pub(super) struct Shared {
     /// The task that starts and restarts it has ended, and with it everything that it started.
     done: CancellationToken,
     supervised: Mutex<bool>,
+    /// Programs that run, or are being ended.
+    programs: TaskTracker,
     list: Mutex<Option<List>>,
     listing: tokio::sync::Mutex<()>,
 }
@@ -102,6 +105,7 @@ impl McpServer {
             closed: CancellationToken::new(),
             done: CancellationToken::new(),
             supervised: Mutex::new(false),
+            programs: TaskTracker::new(),
             list: Mutex::new(None),
             listing: tokio::sync::Mutex::new(()),
         };
@@ -252,12 +256,14 @@ impl Shared {
                 tokio::spawn(Arc::clone(self).supervise());
             }
         }
-        let left_alone = match &*status.borrow_and_update() {
-            Status::Down { since, again, .. } => !again && since.elapsed() >= LEFT_ALONE,
+        let left_alone = self.status.send_if_modified(|status| match status {
+            Status::Down { since, again, .. } if !*again && since.elapsed() >= LEFT_ALONE => {
+                *status = Status::Starting;
+                true
+            }
             _ => false,
-        };
+        });
         if left_alone {
-            self.status.send_replace(Status::Starting);
             self.wanted.notify_one();
         }
         let found = status
@@ -341,6 +347,9 @@ impl Shared {
         }
         self.forget_list();
         self.status.send_replace(Status::Closed);
+        // A start that was given up has left its program to be ended.
+        self.programs.close();
+        self.programs.wait().await;
         drop(done);
     }
 
@@ -360,7 +369,8 @@ impl Shared {
                     access.client = Some(http::client(&self.name, &self.config, &self.options).await?);
                 }
                 let client = access.client.as_ref();
-                let connection = Connection::open(&self.name, &self.config, client, &self.notices).await?;
+                let connection =
+                    Connection::open(&self.name, &self.config, client, &self.notices, &self.programs).await?;
                 let connection = Arc::new(connection);
                 match self.read_list(&connection).await {
                     Ok(_) => Ok(connection),

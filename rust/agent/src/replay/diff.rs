@@ -39,7 +39,8 @@ impl Diff {
 }
 
 /// Compares the durable events of two logs. What is never the same is left out: times, durations, session ids and
-/// `seq`; what servers and the log tell by themselves (`mcp.*`, `log`); and where a title came, as nobody waits for it.
+/// `seq`; what servers and the log tell by themselves (`mcp.*`, `log`); forks that were made of it; and where a title came,
+/// as nobody waits for it.
 pub fn compare(recorded: &[AgentEvent], new: &[AgentEvent]) -> Diff {
     let (old, new) = (comparable(recorded), comparable(new));
     let old: Vec<String> = old.into_iter().map(shown).collect();
@@ -62,7 +63,7 @@ pub fn compare(recorded: &[AgentEvent], new: &[AgentEvent]) -> Diff {
     Diff { changes }
 }
 
-/// Whether an event is the loop's own doing, in its place.
+/// Whether an event is of the session's own doing, in its place.
 pub(super) fn is_compared(payload: &Payload) -> bool {
     payload.durable()
         && !matches!(
@@ -72,6 +73,7 @@ pub(super) fn is_compared(payload: &Payload) -> bool {
                 | Payload::ServerToolsChanged { .. }
                 | Payload::Log { .. }
                 | Payload::TitleGenerated { .. }
+                | Payload::SessionForked { .. }
         )
 }
 

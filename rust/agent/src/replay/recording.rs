@@ -4,7 +4,7 @@
 use super::diff::is_compared;
 use crate::compaction;
 use crate::protocol::{
-    Activity, AgentEvent, CompactionReason, Decider, Decision, Payload, StreamEnd, ToolFailure,
+    Activity, AgentEvent, CompactionReason, Decider, Decision, EVENT_VERSION, Payload, StreamEnd, ToolFailure,
 };
 use crate::tool::{ToolError, ToolOutput};
 use omni_core::{Content, Error, Message, Result, Role, Usage};
@@ -22,6 +22,31 @@ pub struct Recording {
     /// The tools of each server, in the order in which they were first called.
     pub(super) tools: BTreeMap<String, Vec<KnownTool>>,
     pub(super) steps: Vec<Step>,
+}
+
+/// Reads a log of JSON lines, one event each, as `export_log` and `omni run --json` write it. Ephemeral events may
+/// stand in it.
+///
+/// # Errors
+/// `invalid_request` with the line that is no event, or one of a later version.
+pub fn read_log(lines: &str) -> Result<Vec<AgentEvent>> {
+    let mut events = Vec::new();
+    for (line, number) in lines.lines().zip(1_usize..) {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let wrong = |what: &str| Error::invalid(format!("line {number} of the log: {what}"));
+        let event: AgentEvent = omni_core::from_slice_lenient(line.as_bytes())
+            .map_err(|error| wrong(&omni_core::unreadable("the event", &error).message))?;
+        if event.v > EVENT_VERSION {
+            return Err(wrong(&format!(
+                "the event has version {}, and this program knows versions up to {EVENT_VERSION}: update omni_bridge",
+                event.v
+            )));
+        }
+        events.push(event);
+    }
+    Ok(events)
 }
 
 /// How one model call went.

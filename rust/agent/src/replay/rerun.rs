@@ -78,6 +78,17 @@ impl Pacer {
 /// `make` makes the agent, most simply by [`Parts::agent`] with the configuration that the session had. An approval
 /// that nobody gave in time, and a turn that ran out of its time, take the time again that the configuration gives them.
 ///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use omni_agent::{AgentConfig, read_log, test_run};
+///
+/// let log = read_log(&std::fs::read_to_string("tests/runs/refund.jsonl")?)?;
+/// let config = AgentConfig::from_toml(&std::fs::read_to_string("agent.toml")?)?;
+/// let diff = test_run(log, |parts| parts.agent(config)).await?;
+/// assert!(diff.is_empty(), "{diff}");
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// `invalid_request` for a log that cannot be run again, and what `make` says.
 pub async fn test_run(log: Vec<AgentEvent>, make: impl FnOnce(Parts) -> Result<Agent>) -> Result<Diff> {

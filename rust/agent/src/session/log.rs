@@ -3,7 +3,7 @@
 use super::fault::Inner;
 use super::fold::{Fact, SessionState};
 use super::row::{self, Prepared};
-use super::{NewEvent, PathQuery, SearchHit, SessionInfo, StoredMessage, lease, rebuild};
+use super::{NewEvent, PathQuery, SessionInfo, StoredMessage, lease, rebuild};
 use crate::protocol::{AgentEvent, ForkOrigin, Payload};
 use omni_core::{Code, Error, Result};
 use rusqlite::{Connection, named_params, params};
@@ -204,45 +204,6 @@ pub(super) fn list(connection: &Connection, limit: usize, after: Option<&str>) -
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Where all of `words` stand, the best first.
-pub(super) fn search(connection: &Connection, words: &str, limit: usize) -> Inner<Vec<SearchHit>> {
-    let Some(asked) = quoted(words) else {
-        return Ok(Vec::new());
-    };
-    let mut statement = connection.prepare_cached(
-        "SELECT search.session_id, sessions.title, search.message_id,
-                snippet(search, 0, '[', ']', '…', 16) AS excerpt
-             FROM search LEFT JOIN sessions ON sessions.session_id = search.session_id
-             WHERE search MATCH ?1 ORDER BY search.rank, search.rowid DESC LIMIT ?2",
-    )?;
-    let rows = statement.query_map(params![asked, bound(limit)], |found| {
-        Ok(SearchHit {
-            session_id: found.get("session_id")?,
-            title: found.get("title")?,
-            message_id: found.get("message_id")?,
-            excerpt: found.get("excerpt")?,
-        })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// What somebody typed, as a query that means these words and nothing else; the last may be begun only.
-/// `None` if no word is in it.
-fn quoted(words: &str) -> Option<String> {
-    let mut asked = words
-        .split(|c: char| c.is_whitespace() || c == '\0')
-        .filter(|word| word.chars().any(char::is_alphanumeric))
-        .map(|word| format!("\"{}\"", word.replace('"', "\"\"")))
-        .collect::<Vec<_>>()
-        .join(" ");
-    (!asked.is_empty()).then(|| {
-        if words.ends_with(char::is_alphanumeric) {
-            asked.push('*');
-        }
-        asked
-    })
-}
-
 /// A new session with the path up to `message_id`; both logs tell of it.
 pub(super) fn fork(
     connection: &Connection,
@@ -366,25 +327,13 @@ pub(super) fn delete(connection: &Connection, session_id: &str) -> Inner<()> {
     Ok(())
 }
 
-fn bound(limit: usize) -> i64 {
+pub(super) fn bound(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_somebody_types_is_words_and_never_an_operator() {
-        assert_eq!(quoted("one two").as_deref(), Some("\"one\" \"two\"*"));
-        assert_eq!(
-            quoted("say \"hi\" OR *").as_deref(),
-            Some("\"say\" \"\"\"hi\"\"\" \"OR\"")
-        );
-        assert_eq!(quoted("done. ").as_deref(), Some("\"done.\""));
-        assert_eq!(quoted(" \t\0 -- \"\" "), None);
-        assert_eq!(quoted(""), None);
-    }
 
     #[test]
     fn an_id_is_short_plain_and_no_path() {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 /// Older ones can lose what was committed when two connections write and checkpoint at once (SQLite's own report).
 const OLDEST_LIBRARY: i32 = 3_051_003;
 
-/// How long a connection waits for another process's transaction.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a connection waits for another process's transaction: a deletion may rewrite a large file.
+pub(super) const BUSY: Duration = Duration::from_secs(30);
 
 /// The connections of a store on a file.
 pub(super) struct Opened {

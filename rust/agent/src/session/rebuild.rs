@@ -82,7 +82,12 @@ pub(super) fn all(connection: &Connection) -> Inner<()> {
     let mut state = SessionState::new("");
     each_event(connection, |id, session_id, event, payload| {
         if state.info.session_id != session_id {
-            state = SessionState::new(session_id);
+            let before = std::mem::replace(&mut state, SessionState::new(session_id));
+            if before.info.last_seq > 0 {
+                row::save(connection, &before)?;
+            }
+            // The messages refer to the session's row, so it comes first.
+            row::save(connection, &state)?;
         }
         let fact = Fact {
             seq: event.seq,
@@ -91,8 +96,6 @@ pub(super) fn all(connection: &Connection) -> Inner<()> {
         };
         state.check(&fact, |message| has_message(connection, session_id, message))?;
         state.apply(&fact);
-        // The messages refer to the session's row, so it comes first.
-        row::save(connection, &state)?;
         if let Payload::MessageSaved {
             message_id,
             parent_id,
@@ -111,7 +114,11 @@ pub(super) fn all(connection: &Connection) -> Inner<()> {
             index(connection, id, session_id, message_id, message)?;
         }
         Ok(())
-    })
+    })?;
+    if state.info.last_seq > 0 {
+        row::save(connection, &state)?;
+    }
+    Ok(())
 }
 
 /// The envelope, as far as the caches need it.

@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// An event with its payload's text, made before the writer's thread is asked.
-#[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) event: NewEvent,
     pub(super) event_type: String,

@@ -7,7 +7,7 @@ use super::watching::Watch;
 use super::worker::{self, Append, Shared, Work};
 use super::{
     Durability, NewEvent, PathQuery, SearchHit, SessionInfo, SessionStore, SessionWriter, StoredMessage, log,
-    open, rebuild,
+    open, rebuild, search,
 };
 use crate::protocol::{AgentEvent, Payload};
 use omni_core::{BoxFuture, Code, Error, Result};
@@ -22,9 +22,32 @@ use tokio::sync::{oneshot, watch};
 /// Threads that read, so that one long search does not hold up the others.
 const READERS: usize = 2;
 
+/// How long a deletion waits for those who read what was before it.
+const READERS_END: Duration = Duration::from_secs(2);
+
 /// Sessions in a SQLite file that several processes may share, or in memory.
 ///
 /// Clones are the same store. Its threads end with the last clone and the last writer.
+///
+/// ```
+/// use omni_agent::{NewEvent, PathQuery, Payload, SessionStore, SqliteStore};
+/// use omni_core::Message;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let store = SqliteStore::in_memory()?;
+/// let mut writer = store.create(Some("notes".into()), Vec::new()).await?;
+/// let saved = Payload::MessageSaved {
+///     message_id: "m1".into(),
+///     parent_id: None,
+///     message: Message::user("Remember the milk."),
+/// };
+/// let event = NewEvent { timestamp_ms: 0, turn_id: None, call_id: None, parent: None, payload: saved };
+/// assert_eq!(writer.append(vec![event]).await?[0].seq, Some(2)); // 1 is session.created
+/// assert_eq!(store.path("notes", PathQuery::default()).await?[0].message.text(), "Remember the milk.");
+/// assert_eq!(store.search("milk", 10).await?[0].excerpt, "Remember the [milk].");
+/// # Ok::<(), omni_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct SqliteStore {
     inner: Arc<Store>,
@@ -331,7 +354,7 @@ impl SessionStore for SqliteStore {
         let words = words.to_owned();
         Box::pin(async move {
             self.look("searching", move |connection| {
-                log::search(connection, &words, limit)
+                search::search(connection, &words, limit)
             })
             .await
         })
@@ -388,8 +411,12 @@ impl SqliteStore {
         let wiped = worker::ask(&self.inner.write, shared, |connection| -> Inner<bool> {
             // `secure_delete` is not enough: when rows move between pages, copies of them stay behind in free space.
             connection.execute_batch("VACUUM")?;
-            let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-            Ok(!busy)
+            // A reader that does not end holds up this store's other writers meanwhile, so not for long.
+            connection.busy_timeout(READERS_END)?;
+            let busy =
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+            connection.busy_timeout(open::BUSY)?;
+            Ok(!busy?)
         })
         .await?;
         let reason = match wiped {

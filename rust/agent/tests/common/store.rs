@@ -144,6 +144,8 @@ fn info(session_id: &str, log: &[AgentEvent]) -> SessionInfo {
 struct Writer {
     store: MemoryStore,
     session_id: String,
+    /// An append failed: the lease may be another's now.
+    lost: bool,
 }
 
 impl Drop for Writer {
@@ -189,7 +191,12 @@ impl SessionWriter for Writer {
     }
 
     fn append(&mut self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<AgentEvent>>> {
-        let appended = self.store.0.lock().unwrap().append(&self.session_id, events);
+        let appended = if self.lost {
+            Err(Error::internal("the lease was lost"))
+        } else {
+            self.store.0.lock().unwrap().append(&self.session_id, events)
+        };
+        self.lost = appended.is_err();
         Box::pin(async move { appended })
     }
 }
@@ -216,6 +223,7 @@ impl MemoryStore {
         Ok(Box::new(Writer {
             store: self.clone(),
             session_id: session_id.into(),
+            lost: false,
         }))
     }
 }

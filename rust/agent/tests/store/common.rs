@@ -67,7 +67,8 @@ impl Folder {
 
 /// Makes a session and gives the lease back.
 pub(crate) async fn make(store: &SqliteStore, id: &str, events: Vec<NewEvent>) {
-    drop(store.create(Some(id.to_owned()), events).await.unwrap());
+    let writer = store.create(Some(id.to_owned()), events).await.unwrap();
+    writer.close().await.unwrap();
 }
 
 pub(crate) async fn all(store: &dyn SessionStore, id: &str) -> Vec<AgentEvent> {

@@ -100,7 +100,7 @@ fn what_was_acknowledged_is_there_once_and_in_order_after_every_kill() {
         runtime.block_on(async {
             let store = folder.open();
             look(&store, &mut known, &acks).await;
-            if (round + 1) % 20 == 0 {
+            if (round + 1).is_multiple_of(rounds / 4) {
                 caches_are_right(&folder, &store).await;
                 assert!(store.check().await.unwrap().is_empty());
             }

@@ -443,6 +443,29 @@ async fn a_search_finds_words_with_their_place() {
 }
 
 #[tokio::test]
+async fn a_search_finds_words_of_scripts_without_spaces() {
+    let store = SqliteStore::in_memory().unwrap();
+    make(
+        &store,
+        "ja",
+        chain(&["今日は東京の天気がいいです", "100% a_b 東京"]),
+    )
+    .await;
+    let hits = store.search("天気", 9).await.unwrap();
+    assert_eq!(hits.len(), 1, "a word inside a run");
+    assert_eq!(hits[0].excerpt, "今日は東京の[天気]がいいです");
+    assert_eq!(store.search("東京", 9).await.unwrap().len(), 2);
+    assert_eq!(store.search("東京 天気", 9).await.unwrap().len(), 1);
+    assert_eq!(store.search("東京 100%", 9).await.unwrap().len(), 1);
+    assert_eq!(
+        store.search("東京 1_0", 9).await.unwrap().len(),
+        0,
+        "_ is a letter"
+    );
+    assert_eq!(store.search(&"東京".repeat(60_000), 9).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn a_search_takes_whatever_somebody_types() {
     let store = SqliteStore::in_memory().unwrap();
     make(

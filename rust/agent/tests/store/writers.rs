@@ -84,7 +84,8 @@ async fn a_lease_of_a_writer_that_is_gone_is_taken_over_and_one_elsewhere_is_wai
     assert!(error.message.contains("taken it over"), "{error}");
     assert!(error.message.contains("Resume"), "{error}");
     steal("elsewhere", 1, now() - 1);
-    drop(folder.open().write("s").await.expect("its time is over"));
+    let late = folder.open().write("s").await.expect("its time is over");
+    late.close().await.unwrap();
     // A process of this machine that is gone is not waited for.
     let mut another = folder.open().write("s").await.unwrap();
     let mut own: String = raw

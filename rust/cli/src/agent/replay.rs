@@ -10,7 +10,6 @@ use crate::prompt;
 use futures_util::StreamExt;
 use omni_agent::{AgentEvent, Payload, SessionStore};
 use serde_json::json;
-use std::path::Path;
 use std::pin::pin;
 
 /// What `test-run` ends with where the loop did something else than the log.
@@ -47,7 +46,9 @@ pub(crate) async fn replay(replay: Replay) -> Result<i32, Failure> {
 }
 
 pub(crate) async fn test_run(test: TestRun, common: &Common) -> Result<i32, Failure> {
-    let log = read(&test.log)?;
+    let text = std::fs::read_to_string(&test.log)
+        .map_err(|error| Failure::Io(format!("{}: {error}", test.log.display())))?;
+    let log = omni_agent::read_log(&text)?;
     let asked = log.iter().find_map(|event| match &event.payload {
         Payload::TurnStarted { model, .. } => Some(model.clone()),
         _ => None,
@@ -72,23 +73,4 @@ pub(crate) async fn test_run(test: TestRun, common: &Common) -> Result<i32, Fail
     }
     output.flush()?;
     Ok(if difference.is_empty() { DONE } else { DIFFERENT })
-}
-
-/// The events of a log that `omni sessions export` wrote.
-fn read(path: &Path) -> Result<Vec<AgentEvent>, Failure> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::Io(format!("{}: {error}", path.display())))?;
-    let mut events = Vec::new();
-    for (at, line) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-    {
-        let event = serde_json::from_str(line).map_err(|error| {
-            let what = format!("{}: line {}", path.display(), at + 1);
-            Failure::Call(omni_core::unreadable(&what, &error))
-        })?;
-        events.push(event);
-    }
-    Ok(events)
 }

@@ -62,7 +62,7 @@ pub(crate) async fn run(
             }
         }
         SessionsCommand::Rename { session, title } => {
-            omni_agent::rename(&*store, &session, title).await?;
+            store.rename(&session, title).await?;
         }
         SessionsCommand::Export { session, format } => {
             if format == "openai" {
