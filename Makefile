@@ -26,7 +26,7 @@ STAMP_BUILD := $(VENV)/.stamp-build
 
 say = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
 
-.PHONY: help build demo test test-rust test-python lint check fix lock replay bench bench-micro soak fuzz fuzz-quick wheel clean
+.PHONY: help build mcp-servers demo test test-rust test-python lint check fix lock replay bench bench-micro soak fuzz fuzz-quick wheel clean
 
 help: ## list the targets (this text)
 	@printf 'omni_bridge: make TARGET\n\n'
@@ -48,7 +48,7 @@ $(STAMP_BUILD): $(STAMP_DEPS) pyproject.toml $(RUST_SOURCES)
 	$(call say,omni_bridge into $(VENV): release build of the extension)
 	@$(BIN)/maturin develop --release --locked --quiet
 	$(call say,omni - libomni_bridge - the Rust host of the README into target/release)
-	@cargo build --release --locked --quiet -p omni-cli -p omni-capi -p rust_host
+	@cargo build --release --locked --quiet -p omni-cli -p omni-capi -p rust_host -p rust_agent
 	@touch $@
 
 build: $(STAMP_BUILD) ## package installed in .venv; omni and libomni_bridge in target/release
@@ -56,18 +56,21 @@ build: $(STAMP_BUILD) ## package installed in .venv; omni and libomni_bridge in 
 
 # --------------------------------------------------------------------------------------------- using it
 
-demo: build ## a Rust program embeds Python and streams a chat with a tool call (no key needed)
+demo: build mcp-servers ## a chat with a tool call, and an agent with an MCP server (no key needed)
 	@$(BIN)/python tools/demo.py
 
 # --------------------------------------------------------------------------------------------- checking
 
 test: build test-rust test-python ## every test: Rust, then Python (with the C and HTTP ones)
 
-test-rust: build ## the Rust tests alone
+mcp-servers: $(STAMP_DEPS) ## the real MCP servers that the demo and the tests start, into .tools/mcp
+	@PYTHON=$(BIN)/python bash tools/mcp_servers.sh
+
+test-rust: build mcp-servers ## the Rust tests alone
 	$(call say,Rust tests)
 	@cargo test --release --locked --workspace --exclude omni-pyext
 
-test-python: build ## the Python tests alone (ARGS= goes to pytest)
+test-python: build mcp-servers ## the Python tests alone (ARGS= goes to pytest)
 	$(call say,Python tests)
 	@$(BIN)/python -m pytest $(ARGS)
 

@@ -190,3 +190,41 @@ def test_doctor_says_what_is_kept_and_where(omni: str, env: dict[str, str], tmp_
     report = subprocess.run([omni, "doctor", "--json"], env=env, capture_output=True, text=True, check=False)
     assert json.loads(report.stdout)["kept"] == [{"provider": "openai", "source": "file"}]
     assert CANARY not in page.stdout + page.stderr + report.stdout
+
+
+def test_the_list_knows_every_provider_of_the_catalogue_and_of_ones_own(
+    omni: str, env: dict[str, str], tmp_path: Path
+):
+    config = tmp_path / "omni.toml"
+    config.write_text(
+        '[providers.acme]\nprotocol = "openai_chat"\nbase_url = "http://127.0.0.1:9"\nkey_env = "ACME_PASS"\n'
+    )
+    names = (
+        "ACME_PASS",
+        "HF_TOKEN",
+        "TOGETHERAI_API_KEY",
+        "GOOGLE_API_KEY",
+        "COHERE_API_KEY",
+        "AZURE_API_KEY",
+    )
+    env |= {name: f"{CANARY}-{name}" for name in names} | {"OMNI_CONFIG": str(config), "OMNI_KEYCHAIN": "off"}
+    listed = [line.split() for line in run(omni, "list", env=env).stdout.splitlines()]
+    assert listed == [
+        ["gemini", "environment", "GOOGLE_API_KEY"],
+        ["acme", "environment", "ACME_PASS"],
+        ["azure", "environment", "AZURE_API_KEY"],
+        ["huggingface", "environment", "HF_TOKEN"],
+        ["together_ai", "environment", "TOGETHERAI_API_KEY"],
+        ["cohere", "environment", "COHERE_API_KEY"],
+    ]
+
+
+def test_a_broken_configuration_is_told_and_keys_are_listed_all_the_same(
+    omni: str, env: dict[str, str], tmp_path: Path
+):
+    config = tmp_path / "omni.toml"
+    config.write_text("[providers")
+    env |= {"OPENAI_API_KEY": CANARY, "OMNI_CONFIG": str(config), "OMNI_KEYCHAIN": "off"}
+    done = run(omni, "list", env=env)
+    assert (done.returncode, done.stdout) == (0, "openai  environment OPENAI_API_KEY\n")
+    assert f"omni: {config}:1: " in done.stderr

@@ -10,7 +10,7 @@ import pytest
 from omni_bridge import _native, errors
 
 DOORS = ["Stream", "SyncStream", "achat", "chat", "configure", "models", "shutdown", "stream", "stream_sync"]
-DOORS += ["register_provider", "warm_up"]
+DOORS += ["register_provider", "warm_up", "Agent", "Run", "Sessions"]
 CLASSES = ["Attempt", "CacheCreation", "ChatReply", "Custom", "Event", "Function", "Message", "Part"]
 CLASSES += ["ToolCall", "Usage"]
 CLASSES += ["StartEvent", "TextStartEvent", "TextDeltaEvent", "TextEndEvent", "RefusalDeltaEvent"]
@@ -18,7 +18,7 @@ CLASSES += ["ReasoningStartEvent", "ReasoningDeltaEvent", "ReasoningEndEvent", "
 CLASSES += ["ToolCallDeltaEvent", "ToolCallEndEvent", "MediaStartEvent", "MediaDeltaEvent", "MediaEndEvent"]
 CLASSES += ["ProviderPartEvent", "FallbackEvent", "UsageEvent", "DoneEvent", "ErrorEvent", "CancelledEvent"]
 TYPING = ["AnyEvent", "ChatParams"]
-MODULES = ["errors", "testing", "types"]
+MODULES = ["agent_types", "errors", "testing", "types"]
 ERRORS = [name for name in errors.__all__ if name.endswith("Error")]
 
 
@@ -50,7 +50,7 @@ def test_the_exceptions_are_those_of_errors():
 
 
 def test_every_native_class_of_the_contract_is_public():
-    private = {"Call", "Channel", "Request", "EngineHub", "EngineSink"}
+    private = {"AgentHost", "AgentRun", "Call", "Channel", "Request", "EngineHub", "EngineSink"}
     native = {name for name, value in vars(_native).items() if isinstance(value, type)}
     assert native - private == set(CLASSES)
 

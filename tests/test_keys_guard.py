@@ -89,6 +89,25 @@ def only_the_canary(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["environment", "call"])
+def test_the_environments_key_does_not_go_under_a_host_of_the_callers_own(monkeypatch, own):
+    with Recorder() as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)  # else it may go there
+        request = {"model": "openai/m", "messages": HELLO, "headers": {"Host": "evil.example"}}
+        if own:
+            request["api_key"] = "the-callers-own-key-0001"
+        with pytest.raises(OmniError) as caught:
+            ask(request)
+        if own:
+            assert caught.value.code == "not_found"
+            assert server.last.headers["host"] == "evil.example"
+            return
+        assert caught.value.code == "authentication"
+        assert caught.value.message.startswith("headers.host: ")
+        assert CANARY not in repr(caught.value)
+        assert server.requests == []
+
+
 async def ask_all(base: str) -> list[str]:
     """Every provider with every name of a header; which providers' calls were refused for a credential."""
     gate = asyncio.Semaphore(8)

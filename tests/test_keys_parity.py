@@ -284,6 +284,30 @@ def test_a_key_that_the_call_did_not_bring_is_held_back_in_the_same_words(progra
     assert foreign["may_send"] == refusal("openai", "foreign.example", "a header")
 
 
+NAMED: tuple[tuple[dict[str, Any], bool], ...] = (
+    ({}, False),
+    ({"headers": {"x-team": "blue"}}, False),
+    ({"headers": {"Host": "evil.example"}}, True),
+    ({"headers": {"host": "api.openai.com", "x-team": "blue"}}, True),
+)
+
+
+def test_a_host_of_the_callers_own_keeps_the_environments_key_back_in_the_same_words(program: Path):
+    """Also where the address is the provider's own."""
+    url = "https://api.openai.com/v1"
+    answers = rust(program, [case("openai", url, "keys", request=request) for request, _ in NAMED])
+    for (request, refused), answer in zip(NAMED, answers, strict=True):
+        one = case("openai", url, "keys", request=request)
+        sent = [("authorization", f"Bearer {SECRET}"), *request.get("headers", {}).items()]
+        assert guard(one).renamed(url, sent) == answer["host"], request
+        assert guard(one).renamed(f"{url}?key={SECRET}", []) == answer["host"], request
+        assert (answer["host"] is not None) is refused
+        # The call's own key may go along, and so may none.
+        for own, headers in (({"api_key": GIVEN}, f"Bearer {GIVEN}"), ({}, "")):
+            other = case("openai", url, "keys", request=request | own)
+            assert guard(other).renamed(url, [("authorization", headers), *sent[1:]]) is None
+
+
 def test_a_base_of_the_configuration_is_named_for_that_provider_alone(program: Path):
     base = "https://llm.acme.example:8443/v1"
     named, other = rust(

@@ -28,6 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "omni-pyext": {"omni-core", "omni-agent", "omni-bridge", "omni-bridge-py", "omni-cli"},
     # users of the public crate, as any program outside would be
     "rust_host": {"omni-bridge"},
+    "rust_agent": {"omni-agent", "omni-bridge"},
     # measures the bare hop and the bare decoders too, below the client
     "omni-bench": {"omni-core", "omni-providers", "omni-bridge", "omni-bridge-py"},
 }

@@ -86,7 +86,7 @@ def signed(options):
         "messages": [{"role": "user", "content": "hi"}],
         "provider_options": {"bedrock": options},
     }
-    return request_kwargs(request, Mender(request, "bedrock", "n"), markers=False)
+    return request_kwargs(request, Mender(request, "bedrock", lambda: "n"), markers=False)
 
 
 @pytest.mark.parametrize(

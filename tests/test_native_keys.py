@@ -135,7 +135,7 @@ def test_a_key_of_the_environment_is_not_smuggled_in_another_place(server, wire,
     assert server.connections_total == 0
 
 
-@pytest.mark.parametrize(("wire", "name"), [("openai_chat", "OPENAI_API_KEY"), ("gemini", "GOOGLE_API_KEY")])
+@pytest.mark.parametrize(("wire", "name"), [("openai_chat", "OPENAI_API_KEY"), ("gemini", "GEMINI_API_KEY")])
 def test_without_any_key_the_error_says_what_to_set_and_nothing_is_sent(server, wire, name):
     with pytest.raises(omni_bridge.AuthenticationError, match=f"set {name}"):
         ask(wire, api_base=base_of(server, wire))

@@ -39,6 +39,10 @@ from omni_bridge._endpoints import OWN_HOSTS, family
 
 Json = dict[str, Any]
 
+# LiteLLM's `responses_api_bridge_check`: which models of OpenAI refuse function tools in chat completions
+# while they reason. tests/test_catalogue.py asks it about every model, and compares.
+REASONING_TOOLS: Json = {"series": "gpt-", "since": [5, 4], "before": 7, "not_models": ["*gpt-5*search*"]}
+
 # The providers that speak one of our protocols and that LiteLLM does not list as compatible with OpenAI,
 # and what its resolver does not tell of those that it lists. `None` takes a listed one out: it needs more
 # than a base and a key.
@@ -56,6 +60,8 @@ BY_HAND: dict[str, Json | None] = {
             "openai-organization": ["OPENAI_ORGANIZATION", "OPENAI_ORG_ID"],
             "openai-project": ["OPENAI_PROJECT_ID"],
         },
+        # Another server may have a model of this name, and no such rule.
+        "reasoning_tools": REASONING_TOOLS | {"hosts": ["api.openai.com"]},
     },
     "anthropic": {
         "protocol": "anthropic",
@@ -97,6 +103,7 @@ BY_HAND: dict[str, Json | None] = {
         "other_credentials": True,
         # A dated version of the API has other paths.
         "unless_env": ["AZURE_API_VERSION"],
+        "reasoning_tools": REASONING_TOOLS,
     },
     "openrouter": {
         "protocol": "openai_chat",
@@ -356,6 +363,8 @@ def providers(litellm: Any) -> dict[str, Json]:
         if plain:
             entry["headers"] = plain
         entry |= by_hand
+        if "reasoning_tools" in entry:
+            entry["reasoning_tools"] = entry["reasoning_tools"] | reasons_always(litellm, name)
         hosts = OWN_HOSTS.get(family(name))
         if hosts:
             entry["hosts"] = list(hosts)
@@ -364,6 +373,32 @@ def providers(litellm: Any) -> dict[str, Json]:
     if unknown and "__file__" in globals():
         raise SystemExit(f"catalogue: LiteLLM no longer knows {unknown}: take them out of BY_HAND")
     return table
+
+
+def reasons_always(litellm: Any, provider: str) -> Json:
+    """Which models of `REASONING_TOOLS` reason also where they are asked not to, as the provider names them.
+
+    OpenAI's do as they are asked unless LiteLLM lists that they refuse it, Azure's only if it lists that they
+    take it.
+    """
+    refuses = litellm.main._chat_gate_refuses_reasoning_effort_none
+    names = {
+        key.removeprefix(f"{provider}/")
+        for key, info in litellm.model_cost.items()
+        # Deployments at Azure are often called as OpenAI calls the model.
+        if info.get("litellm_provider") in (provider, "openai")
+        and info.get("mode") == "chat"
+        and newer(key.rsplit("/", 1)[-1])
+    }
+    if provider == "azure":
+        return {"always": ["*"], "at_will": sorted(name for name in names if not refuses(name, provider))}
+    return {"always": sorted(name for name in names if refuses(name, provider))}
+
+
+def newer(model: str) -> bool:
+    """Whether a model is one of those that `REASONING_TOOLS` begins with, or a newer one."""
+    match = re.match(r"gpt-(\d+)(?:\.(\d+))?(?=[.-]|$)", model)
+    return bool(match) and (int(match[1]), int(match[2] or 0)) >= tuple(REASONING_TOOLS["since"])
 
 
 def number(value: Any) -> str:

@@ -1,4 +1,7 @@
-"""`make demo`: a Rust program streams a chat with a tool call, natively and through an embedded LiteLLM.
+"""`make demo`: a chat with a tool call from Rust, through both engines; then an agent with a real MCP server.
+
+The chat is a Rust program's, natively and through an embedded LiteLLM. The agent asks for the time, and
+leaves a session.
 
 It takes the first provider there is: a key in the environment, an Ollama or llama.cpp server on this machine,
 else the built-in offline provider; and says in one line which. OMNI_DEMO_MODEL names another model;
@@ -12,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -93,7 +97,31 @@ def main() -> int:
         if code == 0:
             print("demo: the same program through LiteLLM, in a Python that it embeds", flush=True)
             code = subprocess.run([*host, "litellm"], env=env, check=False).returncode
+        if code == 0:
+            code = agent(provider, env, Path(stack.enter_context(tempfile.TemporaryDirectory())))
         return code
+
+
+def agent(provider: Provider, env: dict[str, str], folder: Path) -> int:
+    """A turn with a tool of a real MCP server, and the session that it leaves."""
+    print("demo: an agent with a real MCP server (mcp-server-time), which may run its tools", flush=True)
+    servers = folder / "servers.json"
+    time = {"command": str(ROOT / ".tools/mcp/venv/bin/mcp-server-time")}
+    servers.write_text(json.dumps({"mcpServers": {"time": time}}))
+    env = {**env, "OMNI_SESSIONS": str(folder / "sessions.db")}
+    omni = TARGET / "omni"
+    run = [omni, "run", "What time is it in Europe/Paris?", "-m", provider.model]
+    run += ["--mcp", servers, "--approve", "approve"]
+    # The answer, and what the tools do beside it, in the order in which they come.
+    code = subprocess.run(
+        run, env=env, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False
+    ).returncode
+    if code != 0:
+        return code
+    listed = subprocess.run([omni, "sessions", "list", "--json"], env=env, capture_output=True, check=True)
+    session = json.loads(listed.stdout)[0]["session_id"]
+    print("demo: the session that it left, as `omni sessions show` prints it", flush=True)
+    return subprocess.run([omni, "sessions", "show", session], env=env, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # (what, the command that writes it, the command that checks it): the commands are programs of ours, each with
 # a check mode that touches nothing and exits non-zero with a diff.
 HEADER = ["cargo", "test", "--quiet", "--release", "--locked", "-p", "omni-capi", "--test", "header"]
+AGENT = ["cargo", "run", "--quiet", "--release", "--locked", "-p", "omni-agent", "--example", "agent_schema"]
 GENERATORS: list[tuple[str, list[str], list[str]]] = [
     (
         "python/omni_bridge/schema.json (from types.py)",
@@ -29,6 +30,16 @@ GENERATORS: list[tuple[str, list[str], list[str]]] = [
         "rust/capi/include/omni_bridge.h (from rust/capi/src)",
         [*HEADER, "--", "--write"],
         HEADER,
+    ),
+    (
+        "rust/agent/schema/*.json (from rust/agent/src)",
+        [*AGENT, "--", "--write"],
+        ["cargo", "test", "--quiet", "--release", "--locked", "-p", "omni-agent", "--test", "schema"],
+    ),
+    (
+        "omni_bridge/agent_types.py, events.ts, docs/reference/agent-events.md (from rust/agent/schema)",
+        [sys.executable, "tools/gen_agent_types.py", "--write"],
+        [sys.executable, "tools/gen_agent_types.py", "--check"],
     ),
     (
         "docs/demo.svg (from a run of the demo)",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -29,9 +30,27 @@ def shown() -> list[str]:
     if done.returncode != 0:
         raise SystemExit(f"the demo ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")
     lines: list[str] = []
-    for line in done.stdout.rstrip().splitlines():
+    for line in still(done.stdout).rstrip().splitlines():
         lines += textwrap.wrap(line, COLUMNS, subsequent_indent="  ") or [""]
     return lines
+
+
+STILL = [
+    (r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d(:\d\d)?", r"2026-11-27\g<1>18:30\g<2>"),
+    (r"(?<=18:30):\d\d", ":00"),
+    (r"\b\d+ ms\b|\b\d+\.\d s\b", "9 ms"),
+    (r"(?<=session )\S+|^[\w-]{20,}(?=  )", "s-01kc8w2v9x"),
+    (r'(?<="day_of_week": ")\w+', "Friday"),
+    (r"[+]0[12]:00", "+01:00"),
+    (r'(?<="is_dst": )\w+', "false"),
+]
+
+
+def still(text: str) -> str:
+    """What changes from run to run, times and names of sessions, as it was in one."""
+    for pattern, shows in STILL:
+        text = re.sub(pattern, shows, text, flags=re.MULTILINE)
+    return text
 
 
 def draw(lines: list[str]) -> str:

@@ -1,6 +1,8 @@
 """The baseline: LiteLLM called directly, in a process and an asyncio loop of its own.
 
-It has the settings that omni_bridge gives LiteLLM (design section 3), so that only the way to it differs.
+It has the settings that omni_bridge gives LiteLLM (design section 3), as far as a program can set them. What
+omni_bridge does beyond them is not taken over here: within its calls LiteLLM calls nobody back, and does not
+read an answer that omni_bridge reads.
 """
 
 from __future__ import annotations

@@ -20,9 +20,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing's own would bring typing in, which costs more than all the rest
 if TYPE_CHECKING:
+    from . import agent_types as agent_types
     from . import errors as errors
     from . import testing as testing
     from . import types as types
+    from ._agent import Agent, Run, Sessions
     from ._aio import Stream, achat, stream
     from ._api import SyncStream, chat, configure, models, register_provider, shutdown, stream_sync, warm_up
     from ._native import (
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTRACT",
+    "Agent",
     "AnyEvent",
     "Attempt",
     "AuthenticationError",
@@ -124,6 +127,8 @@ __all__ = [
     "ReasoningStartEvent",
     "RefusalDeltaEvent",
     "RequestTimeoutError",
+    "Run",
+    "Sessions",
     "StartEvent",
     "Stream",
     "SyncStream",
@@ -139,6 +144,7 @@ __all__ = [
     "UsageEvent",
     "__version__",
     "achat",
+    "agent_types",
     "chat",
     "configure",
     "errors",
@@ -152,10 +158,13 @@ __all__ = [
     "warm_up",
 ]
 
-_MODULES = frozenset({"errors", "testing", "types"})
+_MODULES = frozenset({"agent_types", "errors", "testing", "types"})
 _ELSEWHERE = {
+    "Agent": "_agent",
     "AnyEvent": "_typing",
     "ChatParams": "_typing",
+    "Run": "_agent",
+    "Sessions": "_agent",
     "Stream": "_aio",
     "SyncStream": "_api",
     "achat": "_aio",

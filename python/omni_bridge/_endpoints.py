@@ -326,6 +326,7 @@ def family(provider: str) -> str:
     return _SAME_AS.get(provider, provider)
 
 
+@functools.lru_cache(256)
 def _prefixes(provider: str) -> tuple[str, ...]:
     """How the names of a provider's variables begin."""
     names = dict.fromkeys((provider, _SAME_AS.get(provider, provider)))
@@ -418,15 +419,23 @@ class Guard:
         self._given = {
             value for value in (*headers.values(), request.get("api_key")) if isinstance(value, str) and value
         }
+        self._names_host = not request.get("api_key") and any(name.lower() == "host" for name in headers)
         self._withheld = {
             secret: name
             for secret, name in environment.secrets.items()
             if not any(secret in given for given in self._given)
         }
         """The environment's secrets but for those that the caller gave for this call as well."""
+        self._known: dict[str, bool] = {}
 
     def trusted(self, url: str) -> bool:
         """Whether credentials of the environment may go to this address."""
+        known = self._known.get(url)
+        if known is None:
+            known = self._known[url] = self._may_see(url)
+        return known
+
+    def _may_see(self, url: str) -> bool:
         host, port = _address(url)
         if url.startswith("https:") and _host_matches(host, self._own, self._environment.variables):
             return True
@@ -448,6 +457,20 @@ class Guard:
         except ValueError:
             return True
 
+    def renamed(self, url: str, headers: Iterable[tuple[str, str]]) -> str | None:
+        """Why a request may not go whose host the caller names, None if it may.
+
+        What stands before a provider hands a request on by that name, and this rule knows the address only.
+        """
+        if not self._names_host:
+            return None
+        for spelled, value in headers:
+            name = spelled.lower()
+            brought = self._harmless(value) or (name not in SENSITIVE and not self._holds(value))
+            if not brought and name not in _HARMLESS:
+                return HOST_REFUSAL
+        return HOST_REFUSAL if self._credential_field(url) else None
+
     def _from_the_call(self, value: str) -> bool:
         # Whole values only: a part of one could be chosen to stand in anybody's key.
         return value in self._given or value.partition(" ")[2].strip() in self._given
@@ -464,6 +487,13 @@ class Guard:
 
     def _holds(self, text: str, at_least: int = MIN_LENGTH) -> bool:
         return any(secret in text for secret in self._withheld if len(secret) >= at_least)
+
+    def _credential_field(self, url: str) -> str | None:
+        """The query's field with a credential that the call did not bring."""
+        for name, value in parse_qsl(urlsplit(url).query):
+            if self._holds(value) or (name.lower() in _SENSITIVE_QUERY and not self._harmless(value)):
+                return name
+        return None
 
     def verdict(
         self, url: str, headers: Iterable[tuple[str, str]], body: bytes
@@ -484,9 +514,9 @@ class Guard:
                 return f"the header {name}", []
             if any(known in value for known in self._environment.others):
                 drop.append(name)
-        for name, value in parse_qsl(urlsplit(url).query):
-            if self._holds(value) or (name.lower() in _SENSITIVE_QUERY and not self._harmless(value)):
-                return f"the query field {name}", []
+        field = self._credential_field(url)
+        if field is not None:
+            return f"the query field {field}", []
         if self._holds(url) or self._holds(unquote(url)):
             return "the address", []
         for secret in self._withheld:
@@ -494,6 +524,12 @@ class Guard:
             if len(secret) >= LONG and secret.encode("utf-8", "replace") in body:
                 return "the body", []
         return None, drop
+
+
+HOST_REFUSAL = (
+    "headers.host: with a key that the call did not bring, the address alone says whom it reaches. Pass "
+    "api_key for this call, or leave the header out"
+)
 
 
 def refusal(provider: str, host: str, what: str) -> str:

@@ -238,7 +238,7 @@ async def count_tokens(doc: dict[str, Any], sink: Sink) -> None:
     litellm = await _ready()
     request = doc["request"]
     provider = request["model"].split("/", 1)[0]
-    kwargs = request_kwargs(request, Mender(request, provider, "count"), markers=False)
+    kwargs = request_kwargs(request, Mender(request, provider, lambda: "count"), markers=False)
 
     def count() -> int:
         return litellm.token_counter(

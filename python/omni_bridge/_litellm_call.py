@@ -13,7 +13,8 @@ import json
 import re
 import secrets
 import socket
-from typing import Any, Protocol
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _litellm_http as http
 from ._endpoints import PLACEHOLDER, Guard, current_environment, family, refusal
@@ -40,6 +41,9 @@ from .errors import (
     UnsupportedError,
 )
 from .service_rules import forbidden_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLOSE_SECONDS = 2.0
 """How long closing an answer may take before it is left to the garbage collector."""
@@ -80,13 +84,18 @@ class Call:
         self.stream = bool(doc.get("stream"))
         self.sink = sink
         self.model: str = self.request["model"]
-        self.exchange = http.Exchange(self._before, self._wants)
+        # Weakly, or each call would be a circle: its messages would stay until Python looks for such.
+        self.exchange = http.Exchange(
+            _weakly(self._before, _nothing_leaves),
+            _weakly(self._wants, lambda _: False),
+            _weakly(self._reads, lambda _: False),
+        )
         inside = http.CURRENT.set(self.exchange)
         try:
             self.provider = self._provider()
         finally:
             http.CURRENT.reset(inside)
-        self.mender = Mender(self.request, self.provider, secrets.token_hex(8))
+        self.mender = Mender(self.request, self.provider, lambda: secrets.token_hex(8))
         self.exchange.private_images = bool(self.config.get("allow_private_images"))
         self.exchange.session = session
         timeout = self.request.get("timeout")
@@ -96,6 +105,7 @@ class Call:
         self._images: set[tuple[str, int]] = set()
         self._driven: Any = None
         self._started = False
+        self._request_id: str | None = None
         self.rehearse = False
 
     def _provider(self) -> str:
@@ -222,10 +232,17 @@ class Call:
                 )
 
     async def _send(self, kwargs: dict[str, Any]) -> Any:
-        result = await self.litellm.acompletion(**kwargs)
-        if self.stream and getattr(result, "completion_stream", result) is None:
-            self._driven = result
-            await result.fetch_stream()  # some providers ask only when the first chunk is wanted
+        """What LiteLLM has for an answer; None where the exchange has it and LiteLLM has not read it."""
+        self.exchange.taker = asyncio.current_task()
+        try:
+            result = await self.litellm.acompletion(**kwargs)
+            if self.stream and getattr(result, "completion_stream", result) is None:
+                self._driven = result
+                await result.fetch_stream()  # some providers ask only when the first chunk is wanted
+        except http.Taken:
+            return None
+        finally:
+            self.exchange.taker = None
         return result
 
     async def _close(self) -> None:
@@ -243,11 +260,25 @@ class Call:
     def _wants(self, request: Any) -> bool:
         return request.method == "POST" and not request.url.path.endswith(_TOKEN_PATHS)
 
+    def _reads(self, request: Any) -> bool:
+        """Whether the answer to this request is the call's, on a wire that we know by its path.
+
+        Messages are also what a thread of an assistant is given, one at a time before it runs. A provider of
+        the host's own making may ask several times, and of whom it likes.
+        """
+        path = request.url.path
+        wire = wire_of_path(path)
+        if wire is None or (wire == "anthropic" and not path.endswith("/v1/messages")):
+            return False
+        return not self._local()
+
     def _before(self, request: Any) -> Any:
         if self.rehearse:
             raise UnsupportedError("a rehearsal: nothing leaves")
         url = str(request.url)
         guard = self._guarded()
+        if (why := guard.renamed(url, request.headers.multi_items())) is not None:
+            raise AuthenticationError(why, provider=self.provider, model=self.model)
         if not guard.trusted(url):
             if self.config.get("allow_endpoints") is False and not self._may_ask(request):
                 raise PermissionDeniedError(
@@ -408,9 +439,9 @@ class Call:
         event = {"type": "start", "model": self.model, "provider": self.provider, "engine": "litellm"}
         if decoder.meta.get("id"):
             event["id"] = decoder.meta["id"]
-        request_id = header_request_id(self.exchange.headers)
-        if request_id:
-            event["request_id"] = request_id
+        self._request_id = header_request_id(self.exchange.headers)
+        if self._request_id:
+            event["request_id"] = self._request_id
         return event
 
     def _finish(self, decoder: Decoder) -> None:
@@ -420,9 +451,8 @@ class Call:
             if cost is not None:
                 self.sink.emit({"type": "usage", "usage": {**usage, "cost_usd": cost}})
         finish = {key: value for key, value in decoder.finish.items() if value is not None}
-        request_id = header_request_id(self.exchange.headers)
-        if request_id:
-            finish["request_id"] = request_id
+        if self._request_id:
+            finish["request_id"] = self._request_id
         self.sink.emit(finish)
 
     def _cost(self, usage: dict[str, Any]) -> float | None:
@@ -602,6 +632,20 @@ def _said(problem: BaseException, code: str, provider: str) -> str:
             f": {text[:300]}" if text else ""
         )
     return text or f"{type(problem).__name__} for {provider}"
+
+
+def _weakly(method: Callable[[Any], Any], ended: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``method``, and ``ended`` when its object is no more: a call that has ended."""
+    reference = weakref.WeakMethod(method)
+
+    def ask(request: Any) -> Any:
+        return (reference() or ended)(request)
+
+    return ask
+
+
+def _nothing_leaves(_request: Any) -> Any:
+    raise UnsupportedError("the call has ended: nothing leaves in its name any more")
 
 
 def _content(request: Any) -> bytes:

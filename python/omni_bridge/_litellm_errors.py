@@ -222,8 +222,9 @@ _REQUEST_ID = (
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The provider's id of the request, from its headers."""
+    known = {name.lower(): value for name, value in headers.items()}  # httpx searches them all for each name
     for name in _REQUEST_ID:
-        value = headers.get(name)
+        value = known.get(name)
         if value:
             return value[:200]
     return None

@@ -30,21 +30,33 @@ _HOOKED: list[tuple[type[Any], str]] = []
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
+class Taken(BaseException):
+    """We read the answer from its bytes: LiteLLM need not, and its part of the call ends here.
+
+    No `Exception`: to LiteLLM and the clients under it that would be a failure, to be retried and reported.
+    """
+
+
 class Exchange:
     """One call of ours on the wire.
 
     ``before(request)`` may return another request or raise; ``wants(request)`` says which of a call's
     requests is the
-    one whose answer we read (a call may also fetch tokens or images).
+    one whose answer we read (a call may also fetch tokens or images); ``reads(request)`` whether we know its
+    wire, so that LiteLLM need not read it.
     """
 
     def __init__(
         self,
         before: Callable[[httpx.Request], httpx.Request],
         wants: Callable[[httpx.Request], bool],
+        reads: Callable[[httpx.Request], bool] = lambda _: False,
     ) -> None:
         self._before = before
         self._wants = wants
+        self._reads = reads
+        self.taker: asyncio.Task[Any] | None = None
+        """The task that waits for LiteLLM, while it does; an answer is taken in it alone."""
         self.url: httpx.URL | None = None
         self.status = 0
         self.headers: httpx.Headers = httpx.Headers()
@@ -111,7 +123,23 @@ class Exchange:
                 del response.headers["content-encoding"]
                 response.headers.pop("content-length", None)
             response.stream = self.stream
+            self._take(request, response)
         return response
+
+    def _take(self, request: httpx.Request, response: httpx.Response) -> None:
+        """Ends LiteLLM's part of the call if nobody but us needs the answer: raises `Taken`.
+
+        Its reading costs as much as ours several times over, and what it makes of the answer we do not use.
+        What is no success stays with it, for it may ask again in another way; so does what it asks from a
+        task or a loop of its own.
+        """
+        if (
+            self.taker is not None
+            and 200 <= response.status_code < 300
+            and self._reads(request)
+            and asyncio.current_task() is self.taker
+        ):
+            raise Taken
 
     def keep(self, coroutine: Any) -> None:
         """A coroutine that is to be awaited within the call, or else closed with it; from any thread."""

@@ -108,6 +108,8 @@ def apply(litellm: Any, find: Callable[[str], Any], current: Any) -> None:
     ):
         for name in names:
             _swap(holder, name, lambda original: _not_for_us(original, current))
+    timing = place("litellm.litellm_core_utils.logging_utils")
+    _swap(timing, "_get_service_logger", lambda original: _none_for_us(original, current))
     for module, name in (("litellm.main", "completion"), ("litellm.responses.main", "responses")):
         _swap(place(module), name, lambda original: _kept(original, current))
 
@@ -230,6 +232,21 @@ def _not_for_us(function: Any, current: Any) -> Any:
         return function(*args, **kwargs) if current.get() is None else None
 
     return now
+
+
+def _none_for_us(function: Any, current: Any) -> Any:
+    """``function``, failing within a call of ours: LiteLLM goes on without what it could not get.
+
+    It asks for a logger when a provider has answered, to tell it in a task of its own how long that took.
+    """
+
+    @functools.wraps(function)
+    def get(*args: Any, **kwargs: Any) -> Any:
+        if current.get() is not None:
+            raise LookupError("calls of omni_bridge are not timed")
+        return function(*args, **kwargs)
+
+    return get
 
 
 def _kept(function: Any, current: Any) -> Any:

@@ -980,6 +980,65 @@ class Call:
         """
 
 @final
+class AgentHost:
+    """What `Agent` in Python holds."""
+
+    def __new__(cls, config: object, tools: object) -> Self: ...
+    @staticmethod
+    def read_toml(text: str) -> dict[str, Any]:
+        """Reads a TOML document into a configuration document."""
+
+    def run(self, begin: object) -> AgentRun:
+        """Begins a turn when its first event is asked for."""
+
+    def sessions(self, op: object) -> Call:
+        """Asks the sessions: `list`, `info`, `messages`, `events`, `search`, `fork`, `rename`, `delete`,
+        `export`, `export_messages`, `import` and `import_messages`, each with its fields as a document.
+        """
+
+    def follow(self, session_id: str, after: int) -> Call:
+        """The durable events of a session as they come, after `after`; from this process and from others."""
+
+    def test_run(self, lines: str) -> Call:
+        """Runs a log again with its own answers and tools: `{same, events, diff}`."""
+
+    def close(self) -> Call:
+        """Cancels what runs and ends the servers."""
+
+@final
+class AgentRun:
+    """One turn, for `_agent.py`."""
+
+    @property
+    def events(self) -> Call:
+        """Brings the events."""
+
+    @property
+    def calls(self) -> Call:
+        """Brings the requests for functions."""
+
+    @property
+    def session_id(self) -> str | None:
+        """The session, once the turn has begun."""
+
+    def cancel(self) -> None:
+        """Stops the turn; its events end in `agent.turn.cancelled`."""
+
+    def outcome(self) -> Call:
+        """How the turn ended; waits for it."""
+
+    def approve(self, call_id: str, decision: object) -> None:
+        """Decides about a proposed tool call."""
+
+    def answer(self, number: int, answer: object) -> None:
+        """What a function answered; nothing if nobody waits for it any more."""
+
+    def progress(
+        self, number: int, progress: float, total: float | None = None, message: str | None = None
+    ) -> None:
+        """How far a function is."""
+
+@final
 class Channel:
     """What one loop has to do with us. The loop owns it, through the reader that it has registered, and it
     owns the

@@ -9,9 +9,10 @@ replaced on the wire by what we write for it. Everything else stays as LiteLLM w
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._translate_encode import (
     anthropic_assistant,
@@ -25,6 +26,9 @@ from ._translate_encode import (
 )
 from ._translate_gemini import OWN_ID
 from ._translate_parts import as_dict, as_list, as_str, dumps, is_list, is_object, objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Json = dict[str, Any]
 
@@ -59,15 +63,21 @@ REASONING_FIELD = {
 }
 
 
-class Mender:
-    """What one request needs on the wire that LiteLLM cannot write."""
+_MARKER = re.compile(r"(\[\[omni:\w+:)(\d+)\]\]", re.ASCII)
 
-    def __init__(self, request: Json, provider: str, nonce: str) -> None:
+
+class Mender:
+    """What one request needs on the wire that LiteLLM cannot write.
+
+    ``nonce`` gives what no caller can guess, so that a text of theirs is never taken for a marker. It is
+    asked when the first marker is set: few requests need one.
+    """
+
+    def __init__(self, request: Json, provider: str, nonce: Callable[[], str]) -> None:
         self.request = request
         self.provider = provider
         self.host = ""
-        self.prefix = f"[[omni:{nonce}:"
-        self._pattern = re.compile(re.escape(self.prefix) + r"(\d+)\]\]")
+        self._nonce = nonce
         self._marked: list[tuple[str, Any]] = []
         self.tools: list[tuple[int, Json]] = []
         self.tool_extras: dict[str, Json] = {}
@@ -79,6 +89,11 @@ class Mender:
         self.speaks_chat = False
         self._custom_calls: set[str] = set()
         self._sent_calls: set[str] = set()
+
+    @functools.cached_property
+    def prefix(self) -> str:
+        """How this request's markers begin."""
+        return f"[[omni:{self._nonce()}:"
 
     # -- before LiteLLM: what it gets to see --
 
@@ -248,7 +263,14 @@ class Mender:
         if self.prefix not in whole:
             return body
         return json.loads(
-            self._pattern.sub(lambda m: json.dumps(self._plain(int(m[1])), ensure_ascii=False)[1:-1], whole)
+            _MARKER.sub(
+                lambda m: (
+                    json.dumps(self._plain(int(m[2])), ensure_ascii=False)[1:-1]
+                    if m[1] == self.prefix
+                    else m[0]
+                ),
+                whole,
+            )
         )
 
     def _plain(self, number: int) -> str:
@@ -258,8 +280,10 @@ class Mender:
         return as_str(value.get("text"))
 
     def _marker(self, text: Any) -> tuple[str, Any] | None:
-        found = self._pattern.fullmatch(text.strip()) if isinstance(text, str) else None
-        return self._marked[int(found[1])] if found else None
+        if not self._marked or not isinstance(text, str):
+            return None
+        found = _MARKER.fullmatch(text.strip())
+        return self._marked[int(found[2])] if found and found[1] == self.prefix else None
 
     def _names(self, wire: str) -> tuple[str, ...]:
         return (self.provider, *FAMILIES[wire])

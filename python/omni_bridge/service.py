@@ -8,12 +8,14 @@
     GET  /health       contract, version, engine
     GET  /openapi.json the documents as OpenAPI
 
+and, with an agent (``omni serve --agent agent.toml``), the sessions: see `service_sessions`.
+
 It converts, calls and converts: what may be asked is decided in `service_rules`, what a valid request is by
 serde.
 
 >>> from omni_bridge.service import Settings, create_app
 >>> app = create_app(Settings())
->>> sorted(route.path for route in app.routes)
+>>> sorted(route.path for route in app.routes)[:5]
 ['/chat', '/chat/stream', '/health', '/models', '/openapi.json']
 """
 
@@ -43,13 +45,15 @@ from .errors import (
     PermissionDeniedError,
     RequestTimeoutError,
 )
-from .service_calls import Calls, ClientLeftError, EventStream, while_client_stays
+from .service_calls import Calls, ClientLeftError, EventStream, json_answer, while_client_stays
+from .service_sessions import SESSION_ROUTES, SessionRoutes, template_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from ._agent import Agent
     from .service_calls import Door, Running
 
 __all__ = ["Settings", "create_app"]
@@ -95,13 +99,15 @@ class Settings:
     echo: bool = False
 
 
-def create_app(settings: Settings, door: Door | None = None) -> FastAPI:
+def create_app(settings: Settings, door: Door | None = None, agent: Agent | None = None) -> FastAPI:
     """The ASGI application.
 
     Args:
         settings: how it behaves.
         door: what stands behind it; None: the Python door of this process, whose defaults
             (`omni_bridge.configure`) are those of the settings from then on.
+        agent: who runs the turns of sessions, with all the servers and tools that there are; None: nobody. It
+            stays the caller's, who closes it.
 
     Raises:
         PermissionDeniedError: it would listen where other machines can reach it, without a token.
@@ -111,16 +117,19 @@ def create_app(settings: Settings, door: Door | None = None) -> FastAPI:
         from .service_door import PythonDoor  # noqa: PLC0415  # a test with a door of its own needs no engine
 
         door = PythonDoor(settings)
-    service = _Service(settings, door)
+    service = _Service(settings, door, agent)
     # No documentation pages: they would load scripts from another host.
     app = FastAPI(title="omni_bridge", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.calls = service.calls
     app.state.door = door
+    app.state.sessions = service.sessions
     app.add_api_route("/chat", service.chat, methods=["POST"])
     app.add_api_route("/chat/stream", service.chat_stream, methods=["POST"])
     app.add_api_route("/models", service.models, methods=["GET"])
     app.add_api_route("/health", service.health, methods=["GET", "HEAD"])
     app.add_api_route("/openapi.json", service.openapi, methods=["GET"])
+    for method, path, endpoint in service.sessions.routes():
+        app.add_api_route(path, endpoint, methods=[method])
     if settings.echo:
         app.add_api_route("/echo", service.echo, methods=["POST"], include_in_schema=False)
     app.add_exception_handler(HTTPException, _no_such_route)
@@ -131,9 +140,10 @@ def create_app(settings: Settings, door: Door | None = None) -> FastAPI:
 class _Service:
     """The endpoints."""
 
-    def __init__(self, settings: Settings, door: Door) -> None:
+    def __init__(self, settings: Settings, door: Door, agent: Agent | None) -> None:
         self.settings, self.door = settings, door
         self.calls = Calls(settings.max_calls, settings.max_bodies)
+        self.sessions = SessionRoutes(agent, self.calls, self._body, settings.quiet)
 
     async def chat(self, request: Request) -> Response:
         """One call, answered when it is done."""
@@ -155,13 +165,14 @@ class _Service:
 
     async def health(self) -> Response:
         """That the server is up, and what it speaks."""
-        return _json(json.dumps({"status": "ok", **self.door.health()}))
+        return json_answer(json.dumps({"status": "ok", **self.door.health()}))
 
     async def openapi(self) -> Response:
         """The documents as OpenAPI; the first call imports the pydantic models."""
         from .service_docs import openapi  # noqa: PLC0415  # pydantic models, for those who ask
 
-        return _json(openapi(str(self.door.health().get("version", ""))))
+        version = str(self.door.health().get("version", ""))
+        return json_answer(openapi(version, sessions=self.sessions.served))
 
     async def echo(self, request: Request) -> Response:
         """A document to the engine and back, for benchmarks."""
@@ -172,7 +183,7 @@ class _Service:
         running = self.calls.begin()
         try:
             body = await self._body(request, running)
-            return _json(await while_client_stays(request.receive, work(body), running))
+            return json_answer(await while_client_stays(request.receive, work(body), running))
         finally:
             running.end()
 
@@ -252,7 +263,8 @@ class _Guard:
             await self._say(why, scope, receive, noted, begun=status is not None)
         finally:
             # Of the path only what is known: a path can be anything, also a secret.
-            route = scope["path"] if scope["path"] in ROUTES else "(another path)"
+            path: str = scope["path"]
+            route = path if path in ROUTES else template_of(path) or "(another path)"
             seconds = time.monotonic() - begun
             log.info("%s %s %s %.3f s", _method(scope["method"]), route, status or "cancelled", seconds)
 
@@ -289,7 +301,8 @@ async def _no_such_route(_: Request, error: Exception) -> Response:
     """Unknown paths and methods, in the shape of every other error."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 404:
-        return error_response(NotFoundError(f"there is no such path here; there are {', '.join(ROUTES)}"))
+        there = ", ".join((*ROUTES, *SESSION_ROUTES))
+        return error_response(NotFoundError(f"there is no such path here; there are {there}"))
     return error_response(InvalidRequestError("this path takes another method"), status)
 
 
@@ -299,7 +312,3 @@ def _method(method: str) -> str:
         if method in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")
         else "(another method)"
     )
-
-
-def _json(text: str) -> Response:
-    return Response(text.encode("utf-8", "replace"), media_type="application/json")

@@ -15,12 +15,22 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["Calls", "ClientLeftError", "Door", "EventStream", "Events", "Frame", "while_client_stays"]
+__all__ = [
+    "Calls",
+    "ClientLeftError",
+    "Door",
+    "EventStream",
+    "Events",
+    "Frame",
+    "Running",
+    "json_answer",
+    "while_client_stays",
+]
 
 T = TypeVar("T")
 
-Frame = tuple[str, str]
-"""One event as it goes over the wire: its type and its JSON text."""
+Frame = tuple[str, str] | tuple[str, str, int]
+"""One event as it goes over the wire: its type, its JSON text and, if clients may come back to it, its id."""
 
 COMMENT: Final = b": still here\n\n"
 
@@ -85,6 +95,8 @@ class Calls:
         self._limit, self._most_bytes = limit, most_bytes
         self._bytes = 0
         self._running: set[Running] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def running(self) -> int:
@@ -96,6 +108,7 @@ class Calls:
         check_room(len(self._running), self._limit)
         call = Running(self)
         self._running.add(call)
+        self._idle.clear()
         return call
 
     def hold(self, size: int) -> None:
@@ -108,9 +121,15 @@ class Calls:
         for call in list(self._running):
             call.cancel()
 
+    async def idle(self) -> None:
+        """Wait until no call runs."""
+        await self._idle.wait()
+
     def ended(self, call: Running) -> None:
         """A call is over; ending it twice is harmless."""
         self._running.discard(call)
+        if not self._running:
+            self._idle.set()
         self._bytes -= call.held
         call.held = 0
 
@@ -147,6 +166,11 @@ class Running:
         """Give the place back."""
         self._canceller = None
         self._calls.ended(self)
+
+
+def json_answer(text: str, status: int = 200) -> Response:
+    """JSON text as an answer."""
+    return Response(text.encode("utf-8", "replace"), status, media_type="application/json")
 
 
 async def _gone(receive: Receive) -> None:
@@ -190,13 +214,13 @@ class EventStream(Response):
 
     Args:
         events: the open stream; closed here in any case.
-        running: the call's place; given back here in any case.
+        running: the call's place; given back here in any case. None: somebody else has it, and gives it back.
         quiet: seconds without an event after which a comment is sent, so that proxies keep the connection.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: Events, running: Running, quiet: float) -> None:
+    def __init__(self, events: Events, running: Running | None, quiet: float) -> None:
         # `no-transform` and `x-accel-buffering` keep proxies from gathering events until there are many.
         super().__init__(headers={"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"})
         del self.headers["content-length"]
@@ -206,7 +230,8 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's signature
         """Send the events until they end or the client leaves."""
-        self._running.on_cancel(self._events.cancel)
+        if self._running is not None:
+            self._running.on_cancel(self._events.cancel)
         pump = asyncio.ensure_future(self._pump(send))
         others = [asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(self._comment(send))]
         try:
@@ -218,7 +243,8 @@ class EventStream(Response):
                 await _stopped(pump, *others)
                 await self._events.aclose()
             finally:
-                self._running.end()
+                if self._running is not None:
+                    self._running.end()
 
     async def _pump(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -248,6 +274,7 @@ class EventStream(Response):
 
 
 def _sse(frame: Frame) -> bytes:
-    kind, text = frame
+    kind, text, *number = frame
+    named = f"id: {number[0]}\n" if number else ""
     # JSON text has no line break outside an escape, so one data line holds it.
-    return f"event: {kind}\ndata: {text}\n\n".encode("utf-8", "replace")
+    return f"event: {kind}\n{named}data: {text}\n\n".encode("utf-8", "replace")

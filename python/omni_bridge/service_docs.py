@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
-from . import types
+from . import agent_types, types
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaMode
@@ -33,9 +33,9 @@ STATUSES = {
 }
 
 
-@lru_cache(maxsize=1)
-def openapi(version: str) -> str:
-    """The OpenAPI document as JSON text."""
+@lru_cache(maxsize=2)
+def openapi(version: str, *, sessions: bool = False) -> str:
+    """The OpenAPI document as JSON text; with an agent's sessions if the server has one."""
     parts: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
         (name, "validation", TypeAdapter(cast("type[Any]", kind)))
         for name, kind in (
@@ -55,6 +55,8 @@ def openapi(version: str) -> str:
         "properties": {"error": _ref("Error")},
         "required": ["error"],
     }
+    if sessions:
+        schemas.update(_session_schemas())
     document: Json = {
         "openapi": "3.1.0",
         "info": {
@@ -78,6 +80,7 @@ def openapi(version: str) -> str:
             "/health": {
                 "get": _get("That the server is up, and which contract it speaks.", {"type": "object"})
             },
+            **(_session_paths() if sessions else {}),
         },
         "components": {
             "schemas": schemas,
@@ -97,15 +100,18 @@ def _content(kind: str, schema: Json) -> Json:
     return {"content": {kind: {"schema": schema}}}
 
 
-def _call(summary: str, kind: str, schema: Json) -> Json:
-    errors = {
+def _errors(**other: str) -> Json:
+    return {
         status: {"description": text, **_content("application/json", _ref("ErrorAnswer"))}
-        for status, text in STATUSES.items()
+        for status, text in {**STATUSES, **other}.items()
     }
+
+
+def _call(summary: str, kind: str, schema: Json) -> Json:
     return {
         "summary": summary,
         "requestBody": {"required": True, **_content("application/json", _ref("Request"))},
-        "responses": {"200": {"description": "the answer", **_content(kind, schema)}, **errors},
+        "responses": {"200": {"description": "the answer", **_content(kind, schema)}, **_errors()},
     }
 
 
@@ -113,4 +119,117 @@ def _get(summary: str, schema: Json) -> Json:
     return {
         "summary": summary,
         "responses": {"200": {"description": "the answer", **_content("application/json", schema)}},
+    }
+
+
+def _session_schemas() -> Json:
+    text, count = {"type": "string"}, {"type": "integer", "minimum": 0}
+    kinds = [get_args(get_type_hints(event)["event_type"])[0] for event in get_args(agent_types.AgentEvent)]
+    return {
+        "AgentEvent": {
+            "type": "object",
+            "description": "One fact of a session: durable with a `seq`, or ephemeral with an `after_seq`.",
+            "properties": {
+                "v": {"const": 1},
+                "seq": count,
+                "after_seq": count,
+                "timestamp_ms": count,
+                "session_id": text,
+                "turn_id": text,
+                "call_id": text,
+                "parent": text,
+                "event_type": {"enum": kinds},
+                "payload": {"type": "object"},
+            },
+            "required": ["v", "timestamp_ms", "session_id", "event_type", "payload"],
+        },
+        "Run": {
+            "type": "object",
+            "properties": {
+                "input": {"anyOf": [text, {"type": "object"}], "description": "A text, or a message."},
+                "edit": {**text, "description": "The message whose place the input takes."},
+                "regenerate": {
+                    **text,
+                    "description": "Without an input: the message to answer again; empty for the last.",
+                },
+                "title": {**text, "description": "Of a new session; none is made then."},
+            },
+            "additionalProperties": False,
+        },
+        "Decision": {
+            "type": "object",
+            "properties": {
+                "call_id": {**text, "description": "That of `tool.execution.proposed`."},
+                "decision": {"enum": ["approve", "deny"]},
+                "scope": {"enum": ["once", "session", "always"], "description": "With approve."},
+                "reason": {**text, "description": "With deny: why, for the model."},
+            },
+            "required": ["call_id", "decision"],
+            "additionalProperties": False,
+        },
+    }
+
+
+def _session_paths() -> Json:
+    text, number, flag = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
+    session = {"name": "session_id", "in": "path", "required": True, "schema": text}
+
+    def route(
+        method: str, summary: str, body: Json | None = None, ok: str = "200", **parameters: Json
+    ) -> Json:
+        stream = "server-sent events" in summary
+        answer = (
+            _content("text/event-stream", _ref("AgentEvent"))
+            if stream
+            else _content("application/json", {"type": "object"})
+        )
+        given = [{"name": name, "in": "query", "schema": schema} for name, schema in parameters.items()]
+        asks = {"requestBody": {"required": True, **_content("application/json", body)}} if body else {}
+        return {
+            method: {
+                "summary": summary,
+                "parameters": given,
+                **asks,
+                "responses": {
+                    ok: {"description": "the answer", **answer},
+                    **_errors(**{"404": "no such session, or none of its turns runs here"}),
+                },
+            }
+        }
+
+    return {
+        "/sessions": route("get", "The sessions, the newest first.", limit=number, after=text),
+        "/sessions/{session_id}": {
+            "parameters": [session],
+            **route("get", "What is known of a session, and the messages up to its leaf.", last=number),
+        },
+        "/sessions/{session_id}/run": {
+            "parameters": [session],
+            **route(
+                "post",
+                "A turn as server-sent events: `event: <event_type>`, `id: <seq>` if it is durable, "
+                "`data: <event>`. The session `new` is a new one. A client that leaves cancels the turn, "
+                "unless `detach` is true.",
+                _ref("Run"),
+                detach=flag,
+            ),
+        },
+        "/sessions/{session_id}/cancel": {
+            "parameters": [session],
+            **route("post", "Stops the turn; its last event tells when it has.", ok="202"),
+        },
+        "/sessions/{session_id}/approve": {
+            "parameters": [session],
+            **route("post", "Decides about a tool call that waits for it.", _ref("Decision")),
+        },
+        "/sessions/{session_id}/events": {
+            "parameters": [session],
+            **route(
+                "get",
+                "The events after a `seq` (or after `Last-Event-ID`) as server-sent events, and those that "
+                "follow, unless `follow` is false.",
+                after=number,
+                follow=flag,
+            ),
+        },
     }

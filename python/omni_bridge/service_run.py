@@ -19,6 +19,7 @@ import uvicorn
 from . import service_rules as rules
 from .errors import InvalidRequestError, OmniError
 from .service import Settings, create_app
+from .service_sessions import agent_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from .service_calls import Calls
+    from .service_sessions import SessionRoutes
 
 __all__ = ["main"]
 
@@ -40,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``omni serve``."""
     found = argparse.ArgumentParser(
         prog="omni serve",
-        description="Serve chat over HTTP: POST /chat, POST /chat/stream, GET /models, GET /health.",
+        description="Serve chat over HTTP: POST /chat, POST /chat/stream, GET /models, GET /health; "
+        "with --agent also an agent: POST /sessions/{session_id}/run and so on.",
         epilog=f"The token, if any, is read from {TOKEN_NAME} or from --token-file.",
     )
     add = found.add_argument
@@ -48,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=8411, help="port; 0 takes a free one (default: 8411)")
     add("--token-file", type=Path, metavar="PATH", help="file whose first line is the token")
     add("--allowed-host", action="append", default=[], metavar="NAME", help="name allowed in Host and Origin")
+    add("--agent", type=Path, metavar="PATH", help="TOML file of an agent, whose sessions are served too")
     add("--allow-endpoints", action="store_true", help="let requests set api_base, api_key and headers")
     add("--allow-private-images", action="store_true", help="fetch images from private addresses too")
     add("--max-body", type=float, default=32, metavar="MB", help="largest body (default: 32)")
@@ -149,9 +153,17 @@ def url_of(sock: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """uvicorn with our own order of stopping: new calls end at once, running ones get the grace time."""
 
-    def __init__(self, config: uvicorn.Config, calls: Calls, grace: float, announce: list[Any]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        calls: Calls,
+        sessions: SessionRoutes,
+        grace: float,
+        announce: list[Any],
+    ) -> None:
         super().__init__(config)
-        self._calls, self._grace, self._announce = calls, grace, announce
+        self._calls, self._sessions, self._grace, self._announce = calls, sessions, grace, announce
+        self._latest = 0.0  # when what still runs is left alone
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -173,9 +185,21 @@ class _Server(uvicorn.Server):
             return
         logging.getLogger("omni_bridge.service").info("stopping; %d calls run", self._calls.running)
         self.should_exit = True
-        asyncio.get_running_loop().call_later(self._grace, self._calls.cancel_all)
+        loop = asyncio.get_running_loop()
+        self._latest = loop.time() + self._grace + LATE
+        loop.call_later(self._grace, self._calls.cancel_all)
+        self._sessions.stop()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Also of what no connection waits for: turns whose clients have left, and the agent's servers."""
+        await super().shutdown(sockets)
+        for waits in (self._calls.idle(), self._sessions.aclose()):
+            left = self._latest - asyncio.get_running_loop().time()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(waits, max(LATE, left))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._sessions.check()
         await super().startup(sockets)
         for say in self._announce:
             say()
@@ -206,6 +230,7 @@ def _log_to_stderr(*, quiet: bool) -> None:
 def serve(
     settings: Settings,
     *,
+    agent_file: Path | None = None,
     as_json: bool = False,
     ready_fd: int | None = None,
     warm_up: bool = False,
@@ -218,7 +243,8 @@ def serve(
     """
     rules.check_bind(settings.host, settings.token)
     sock = listen(settings.host, settings.port)
-    app: FastAPI = create_app(settings)
+    agent = agent_of(agent_file, allow_endpoints=settings.allow_endpoints) if agent_file else None
+    app: FastAPI = create_app(settings, agent=agent)
     url = url_of(sock)
 
     def announce() -> None:
@@ -246,7 +272,8 @@ def serve(
         timeout_graceful_shutdown=int(settings.grace + LATE),
     )
     _log_to_stderr(quiet=quiet)
-    _Server(config, app.state.calls, settings.grace, announcements).run([sock])
+    server = _Server(config, app.state.calls, app.state.sessions, settings.grace, announcements)
+    server.run([sock])
     return 0
 
 
@@ -268,6 +295,7 @@ def main(arguments: Sequence[str]) -> int:
         os.environ.pop(TOKEN_NAME, None)
         return serve(
             settings,
+            agent_file=options.agent,
             as_json=options.json,
             ready_fd=options.ready_fd,
             warm_up=options.warm_up,

@@ -133,6 +133,9 @@ def _scalar(kind: str, node: Json, said: str, place: str | None, name: str) -> A
         return True
     if kind == "null":
         return None
+    if "timezone" in name.lower():
+        named = re.search(r"\b[A-Z]\w+/[A-Z]\w+\b", said)
+        return named[0] if named else "UTC"
     if _is_place(name):
         return place or next(iter(_places(said)), "Paris")
     return said

@@ -372,6 +372,14 @@ impl AgentConfig {
     /// # Errors
     /// `invalid_request` with the path of what is wrong and a near match for an unknown field.
     pub fn from_toml(text: &str) -> Result<Self> {
+        let config = Self::read_toml(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// As [`AgentConfig::from_toml`], for whoever completes the document before he checks it: a command line may name
+    /// the model.
+    pub fn read_toml(text: &str) -> Result<Self> {
         // The parser's message quotes the line, which may hold a secret: only the place is told.
         let document: Value = toml::from_str(text).map_err(|error| {
             let place = error.span().map_or(0, |span| span.start);
@@ -383,7 +391,7 @@ impl AgentConfig {
                 error.message()
             ))
         })?;
-        Self::from_value(document)
+        Self::read(document)
     }
 
     /// Takes a JSON document and checks it.
@@ -391,6 +399,12 @@ impl AgentConfig {
     /// # Errors
     /// As [`AgentConfig::from_toml`].
     pub fn from_value(document: Value) -> Result<Self> {
+        let config = Self::read(document)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn read(document: Value) -> Result<Self> {
         if let Some(object) = document.as_object() {
             let known = serde_json::to_value(Self::default()).unwrap_or(json!({}));
             for key in object.keys() {
@@ -408,10 +422,8 @@ impl AgentConfig {
                 }
             }
         }
-        let config: Self = serde_json::from_value(document)
-            .map_err(|error| omni_core::unreadable("the agent's configuration", &error))?;
-        config.check()?;
-        Ok(config)
+        serde_json::from_value(document)
+            .map_err(|error| omni_core::unreadable("the agent's configuration", &error))
     }
 
     /// Checks what types alone do not say.

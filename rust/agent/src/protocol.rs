@@ -182,9 +182,11 @@ pub enum Payload {
         /// Whether somebody must say yes first.
         needs_approval: bool,
     },
-    /// It may run.
+    /// Somebody let it run. A call that needed no approval (`needs_approval: false`) starts without this.
     #[serde(rename = "tool.execution.approved")]
     ToolApproved {
+        /// The tool, as the model names it: what an approval for longer holds for.
+        tool: String,
         /// Who said so.
         by: Decider,
         /// For how long.
@@ -227,6 +229,11 @@ pub enum Payload {
         truncated: bool,
         /// Milliseconds that it took.
         duration_ms: u64,
+        /// The result, if an earlier call of the same answer still runs: its message is saved when that has ended,
+        /// and must not be lost until then.
+        #[schemars(with = "Option<Value>")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        early: Option<Message>,
     },
     /// It has not run to its end; the model is told.
     #[serde(rename = "tool.execution.failed")]
@@ -364,6 +371,15 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// Whether it matters beyond its turn to one who goes on with the session: see `SessionStore::landmarks`.
+    pub const fn is_landmark(&self) -> bool {
+        match self {
+            Payload::CompactionCompleted { .. } => true,
+            Payload::ToolApproved { scope, .. } => matches!(scope, Scope::Session),
+            _ => false,
+        }
+    }
+
     /// Whether it is written to the log. The one decision about it.
     pub const fn durable(&self) -> bool {
         match self {

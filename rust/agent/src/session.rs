@@ -1,12 +1,29 @@
 //! Sessions: an append-only log of events behind a trait. The state (tree, leaf, title, usage) is a fold over the log;
 //! tables for listing, reading a leaf's messages and searching are caches in the same transaction, rebuilt from the log.
 
+mod fault;
+mod fold;
+mod lease;
+mod log;
+mod open;
+mod rebuild;
+mod row;
+mod schema;
+mod search;
+mod sqlite;
+mod transfer;
+mod watching;
+mod worker;
+
+pub use sqlite::SqliteStore;
+pub use transfer::{export_log, export_messages, import_log, import_messages};
+
 use crate::protocol::{AgentEvent, ForkOrigin, Payload, TurnUsage};
 use omni_core::{BoxFuture, Message, Result};
 use serde::{Deserialize, Serialize};
 
 /// A durable event that is not stored yet.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewEvent {
     /// Unix milliseconds.
     pub timestamp_ms: u64,
@@ -93,9 +110,13 @@ pub enum Durability {
     PowerLoss,
 }
 
+/// Events that one reading of `landmarks` takes from the log.
+const LANDMARK_PAGE: usize = 1_000;
+
 /// Where sessions are kept. Reading needs no lease; errors are `omni_core::Error`s that say what to do.
 pub trait SessionStore: Send + Sync {
     /// Makes a session (`session.created`, with `first` after it) and takes its lease. `session_id` is made if `None`.
+    /// A `session.created` that stands first in `first` is taken in place of the made one: it gives a title.
     fn create(
         &self,
         session_id: Option<String>,
@@ -120,11 +141,49 @@ pub trait SessionStore: Send + Sync {
     /// Every message of the tree, in the order in which they were saved.
     fn tree(&self, session_id: &str) -> BoxFuture<'_, Result<Vec<StoredMessage>>>;
 
+    /// The events that matter beyond their turn, in order: compactions, and approvals for the session. A store that
+    /// has a quicker way than reading the whole log overrides this.
+    fn landmarks<'a>(&'a self, session_id: &'a str) -> BoxFuture<'a, Result<Vec<AgentEvent>>> {
+        Box::pin(async move {
+            let mut landmarks = Vec::new();
+            let mut after = 0;
+            loop {
+                let page = self.events(session_id, after, LANDMARK_PAGE).await?;
+                let whole = page.len() == LANDMARK_PAGE;
+                after = page.last().and_then(|event| event.seq).unwrap_or(after);
+                landmarks.extend(page.into_iter().filter(|event| event.payload.is_landmark()));
+                if !whole {
+                    return Ok(landmarks);
+                }
+            }
+        })
+    }
+
     /// Where the words stand, the best first.
     fn search(&self, words: &str, limit: usize) -> BoxFuture<'_, Result<Vec<SearchHit>>>;
 
-    /// A new session with the path up to `message_id` (the active leaf if `None`).
+    /// A new session with the path up to `message_id` (the active leaf if `None`), its messages numbered anew and in no
+    /// turn, with the compactions that hold for it. The old log gets a `session.forked`, also while somebody writes it:
+    /// that writer's next event then comes after it, so its own have a gap in `seq`.
     fn fork(&self, session_id: &str, message_id: Option<String>) -> BoxFuture<'_, Result<SessionInfo>>;
+
+    /// Gives it a title, as a person does. Refused while somebody writes: a writer appends `session.renamed` itself.
+    fn rename(&self, session_id: &str, title: String) -> BoxFuture<'_, Result<SessionInfo>> {
+        let session_id = session_id.to_owned();
+        Box::pin(async move {
+            let mut writer = self.write(&session_id).await?;
+            let renamed = NewEvent {
+                timestamp_ms: lease::now_ms(),
+                turn_id: None,
+                call_id: None,
+                parent: None,
+                payload: Payload::SessionRenamed { title },
+            };
+            writer.append(vec![renamed]).await?;
+            drop(writer);
+            self.info(&session_id).await
+        })
+    }
 
     /// Takes it and all its traces out of the store, for good. Refused while somebody writes.
     fn delete(&self, session_id: &str) -> BoxFuture<'_, Result<()>>;
@@ -143,4 +202,15 @@ pub trait SessionWriter: Send {
 
     /// Appends events in one commit, all or none; when it returns they are stored. Gives them with their `seq`.
     fn append(&mut self, events: Vec<NewEvent>) -> BoxFuture<'_, Result<Vec<AgentEvent>>>;
+
+    /// Gives the lease back and waits until others see that. A drop does it too, a moment later.
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>
+    where
+        Self: 'static,
+    {
+        Box::pin(async move {
+            drop(self);
+            Ok(())
+        })
+    }
 }

@@ -1,12 +1,17 @@
 //! Where tools come from: one trait for MCP servers and for the host's own functions.
 
+mod host;
+
+pub use host::{HostTools, IntoOutput, IntoToolError};
+
 use crate::protocol::{LogLevel, ToolFailure};
 use omni_core::{BoxFuture, Content, Error, Object, Tool};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 
 /// A tool as the model is offered it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolSpec {
     /// The name that the model uses: unique among all sources of a run.
     pub name: String,
@@ -27,6 +32,8 @@ pub struct Invocation {
     pub own_name: String,
     /// The arguments.
     pub arguments: Object,
+    /// The session that the call is made in.
+    pub session_id: String,
     /// The `call_id` of the call's events.
     pub call_id: String,
     /// Where progress goes. Never waits.
@@ -56,7 +63,7 @@ impl std::fmt::Debug for ProgressSink {
 }
 
 /// How far a call is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// So much is done.
     pub progress: f64,
@@ -67,7 +74,7 @@ pub struct Progress {
 }
 
 /// What a tool answered.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolOutput {
     /// The content of the tool message.
     pub content: Content,
@@ -78,7 +85,7 @@ pub struct ToolOutput {
 }
 
 /// Why a tool gave no answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolError {
     /// What kind of failure.
     pub kind: ToolFailure,
@@ -97,7 +104,8 @@ impl ToolError {
 }
 
 /// What a source tells beside the answers to its calls.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// It is there, with these tools (their own names).
     Connected(Vec<String>),

@@ -64,7 +64,7 @@ pub(crate) struct Args {
 }
 
 /// Options of every command that asks an engine.
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Common {
     /// Interpreter or virtual environment to embed [default: OMNI_BRIDGE_PYTHON, VIRTUAL_ENV, then python3]
     #[arg(long, global = true, value_name = "PATH")]
@@ -89,6 +89,16 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Ask a model; the answer comes as it is written
     Chat(Box<Chat>),
+    /// Let an agent do a task with tools, in a session that stays
+    Run(Box<crate::agent::args::Run>),
+    /// List, print, resume, fork, export, search and delete sessions
+    Sessions(Box<crate::agent::args::Sessions>),
+    /// List and check MCP servers
+    Mcp(crate::agent::args::Mcp),
+    /// Play a session's log
+    Replay(crate::agent::args::Replay),
+    /// Run the agent's loop again from a log, with its answers and tools, and compare
+    TestRun(Box<crate::agent::args::TestRun>),
     /// List the models that are known
     Models(Models),
     /// Compare the catalogue of providers and models with LiteLLM's, or bring it up to date (needs Python)

@@ -6,6 +6,7 @@ use crate::keys;
 use crate::output::{self, Output};
 use crate::terminal::{self, Typed};
 use omni_bridge::Error;
+use omni_bridge::catalogue::Catalogue;
 use omni_bridge::credentials::{KeyFile, Keychain, KeychainError, LocalKeys, Secret, Source, Stored};
 use omni_core::Code;
 use serde_json::{Value, json};
@@ -140,19 +141,47 @@ fn remove(options: &AuthRemove, keys: &LocalKeys) -> Result<i32, Failure> {
 
 /// What is there, by name only, and why some of it cannot be seen.
 pub(crate) fn stored(keys: &LocalKeys, limit: Duration) -> (Vec<Stored>, Vec<String>) {
-    let known = keys::known(&keys.environments().current());
-    keys.stored(
+    let (catalogue, fault) = catalogue();
+    let known = keys::known(&catalogue, &keys.environments().current());
+    let (found, mut notes) = keys.stored(
         known
             .iter()
             .map(|(provider, names)| (provider.as_str(), names.as_slice())),
         limit,
-    )
+    );
+    notes.extend(fault);
+    (each_variable_once(&found), notes)
+}
+
+/// The catalogue; with a broken `omni.toml` what is compiled in, and what is wrong: keys can be seen to all the same.
+fn catalogue() -> (Catalogue, Option<String>) {
+    match Catalogue::load() {
+        Ok(catalogue) => (catalogue, None),
+        Err(error) => (Catalogue::builtin(), Some(error.message)),
+    }
+}
+
+/// Several providers take the same variable: it is told as the first one's, and as another's only where that has a key
+/// of its own, in whose way it stands.
+fn each_variable_once(found: &[Stored]) -> Vec<Stored> {
+    let mut kept: Vec<Stored> = Vec::new();
+    for row in found {
+        let variable = matches!(row.source, Source::Environment(_));
+        let told = kept.iter().any(|other| other.source == row.source);
+        let own = |other: &Stored| {
+            other.provider == row.provider && !matches!(other.source, Source::Environment(_))
+        };
+        if !(variable && told) || found.iter().any(own) {
+            kept.push(row.clone());
+        }
+    }
+    kept
 }
 
 /// The variable that holds a provider's key.
 fn in_environment(keys: &LocalKeys, provider: &str) -> Option<String> {
     let environment = keys.environments().current();
-    keys::known(&environment)
+    keys::known(&catalogue().0, &environment)
         .into_iter()
         .filter(|(known, _)| known == provider)
         .flat_map(|(_, names)| names)
@@ -291,6 +320,25 @@ mod tests {
             "openai  environment OPENAI_API_KEY\nopenai  file  (not taken: environment OPENAI_API_KEY comes first)\n"
         );
         assert_eq!(document(&found[1])["taken"], false);
+    }
+
+    #[test]
+    fn a_variable_of_several_providers_is_told_once() {
+        let row = |provider: &str, source: Source| Stored {
+            provider: provider.into(),
+            source,
+            shadowed_by: None,
+        };
+        let variable = || Source::Environment("DASHSCOPE_API_KEY".into());
+        let found = [
+            row("dashscope", variable()),
+            row("qwen_ai_platform", variable()),
+            row("qwencloud", variable()),
+            row("qwencloud", Source::File),
+        ];
+        let told = each_variable_once(&found);
+        let whose: Vec<&str> = told.iter().map(|row| row.provider.as_str()).collect();
+        assert_eq!(whose, ["dashscope", "qwencloud", "qwencloud"]);
     }
 
     #[test]

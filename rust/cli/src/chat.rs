@@ -14,8 +14,10 @@ pub(crate) async fn run(chat: Chat, common: &Common, composition: &Composition) 
     // Asked for before anything is read or sent: from here on Ctrl-C never kills half-way.
     let mut interrupt = pin!(tokio::signal::ctrl_c());
     let request = tokio::select! {
-        request = prompt::request(&chat, common.verbose) => request?,
+        // In this order: the signal is waited for from the first poll, which comes before the first read.
+        biased;
         _ = &mut interrupt => return Err(Failure::Interrupted),
+        request = prompt::request(&chat, common.verbose) => request?,
     };
     let client = crate::client(common, composition)?;
     let stream = if chat.streamed() {

@@ -7,6 +7,7 @@ use crate::host::{self, Composition};
 use crate::keys;
 use crate::output::Output;
 use omni_bridge::Error;
+use omni_bridge::catalogue::Catalogue;
 use omni_bridge::credentials::{LocalKeys, Source};
 use omni_core::{CONTRACT, Code};
 use serde::Serialize;
@@ -25,6 +26,8 @@ struct Report {
     engine: Value,
     /// Names of credentials that are set.
     keys: Vec<String>,
+    /// Providers whose key is known and whom the native engine asks, with or without Python.
+    native: Vec<String>,
     /// Providers whose key stands in the keychain or the key file, and where.
     kept: Vec<Kept>,
     /// Why the keychain or the key file could not be read; empty if nothing is wrong.
@@ -88,7 +91,7 @@ async fn examine(common: &Common, composition: &Composition) -> Report {
             Err(error) => report.fail(&error),
         }
     } else {
-        report.examine_kept().await;
+        report.examine_keys().await;
         report.examine_interpreter(common, composition);
         if report.problems.is_empty() {
             match client.op("doctor", json!({})).await {
@@ -117,22 +120,29 @@ async fn examine(common: &Common, composition: &Composition) -> Report {
 }
 
 impl Report {
-    /// What `omni auth set` has kept. The environment's keys come from the engine, which knows more names.
-    async fn examine_kept(&mut self) {
+    /// What `omni auth set` has kept, and what the environment has. The engine, where it is, knows more names of the
+    /// environment's.
+    async fn examine_keys(&mut self) {
         // The keychain may take its time: Ctrl-C is heard meanwhile.
         let looking = tokio::task::spawn_blocking(|| auth::stored(&LocalKeys::default(), LIMIT));
         let Ok((found, notes)) = looking.await else {
             return;
         };
-        let kept = found
-            .into_iter()
-            .filter(|row| !matches!(row.source, Source::Environment(_)));
-        self.kept = kept
-            .map(|row| Kept {
-                source: row.source.name(),
-                provider: row.provider,
-            })
-            .collect();
+        // A broken configuration is told of elsewhere.
+        let catalogue = Catalogue::load().unwrap_or_default();
+        for row in found {
+            if catalogue.provider(&row.provider).is_some() && !self.native.contains(&row.provider) {
+                self.native.push(row.provider.clone());
+            }
+            match row.source {
+                Source::Environment(name) => self.keys.push(name),
+                source => self.kept.push(Kept {
+                    source: source.name(),
+                    provider: row.provider,
+                }),
+            }
+        }
+        self.keys.sort_unstable();
         self.notes = notes;
     }
 
@@ -189,6 +199,9 @@ fn page(report: &Report) -> String {
         report.keys.join(", ")
     };
     lines.push(format!("keys set     {keys}"));
+    if !report.native.is_empty() {
+        lines.push(format!("native       {}", report.native.join(", ")));
+    }
     if !report.kept.is_empty() {
         let kept: Vec<String> = report
             .kept
@@ -209,6 +222,12 @@ fn page(report: &Report) -> String {
         lines.push(format!(
             "\nmissing      {}\nmend it      {}",
             problem.what, problem.mend
+        ));
+    }
+    if !report.problems.is_empty() && !report.native.is_empty() {
+        lines.push(format!(
+            "\nWithout it the native engine still asks {}.",
+            report.native.join(", ")
         ));
     }
     if report.problems.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! A shell: it reads arguments, calls the client, prints. What a call does is the client's business.
 
+mod agent;
 mod args;
 mod auth;
 mod catalogue;
@@ -56,6 +57,11 @@ fn command(args: Args, composition: &Composition) -> Result<i32, Failure> {
     let common = args.common;
     match args.command {
         Command::Chat(chat) => on_runtime(chat::run(*chat, &common, composition)),
+        Command::Run(run) => on_runtime(agent::run::run(*run, &common, composition)),
+        Command::Sessions(sessions) => on_runtime(agent::sessions::run(*sessions, &common, composition)),
+        Command::Replay(replay) => on_runtime(agent::replay::replay(replay)),
+        Command::TestRun(test) => on_runtime(agent::replay::test_run(*test, &common)),
+        Command::Mcp(mcp) => on_runtime(agent::mcp::run(mcp)),
         Command::Models(models) => on_runtime(models::run(models, &common, composition)),
         Command::Catalogue(catalogue) => catalogue::run(&catalogue.command, &common, composition),
         Command::Doctor(doctor) => on_runtime(doctor::run(&doctor, &common, composition)),

@@ -78,7 +78,7 @@ pub(crate) fn note(message: &str) {
 }
 
 /// `text` without the characters that a terminal obeys; line ends and tabs stay.
-fn harmless(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn harmless(text: &str) -> std::borrow::Cow<'_, str> {
     let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.contains(obeyed) {
         text.replace(obeyed, "\u{fffd}").into()

@@ -35,15 +35,26 @@ pub(crate) async fn request(chat: &Chat, verbose: bool) -> Result<Request, Failu
     request.timeout = chat.timeout.map(Timeout::Total);
     request = set(request, &chat.set)?;
     if request.model.is_empty() {
-        request.model = model(chat, verbose)?;
+        request.model = match &chat.model {
+            Some(model) => model.clone(),
+            None => model(verbose)?,
+        };
     }
     Ok(request)
 }
 
-fn model(chat: &Chat, verbose: bool) -> Result<String, Failure> {
-    if let Some(model) = &chat.model {
-        return Ok(model.clone());
+/// The task of an agent: the argument, and what is piped in.
+pub(crate) async fn task(argument: Option<String>) -> Result<String, Failure> {
+    let text = joined(argument, piped().await?);
+    if text.is_empty() {
+        let message = "nothing to do: give a task, as in `omni run \"What time is it?\"`, or pipe one in";
+        return Err(Failure::Usage(message.to_owned()));
     }
+    Ok(text)
+}
+
+/// The model of a person who names none: `OMNI_MODEL`'s, or a small one of the first provider with a key.
+pub(crate) fn model(verbose: bool) -> Result<String, Failure> {
     if let Some(model) = std::env::var("OMNI_MODEL").ok().filter(|model| !model.is_empty()) {
         return Ok(model);
     }

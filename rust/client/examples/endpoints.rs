@@ -9,8 +9,8 @@
 
 use omni_bridge::Request;
 use omni_bridge::credentials::{
-    Environment, Environments, FoundKey, Guard, Hosts, Secret, Source, Verdict, forbidden_in, given_in,
-    trusted,
+    Environment, Environments, FoundKey, Guard, Hosts, Secret, Source, Verdict, check_host, forbidden_in,
+    given_in, trusted,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -81,6 +81,7 @@ fn answer(case: &Case) -> Value {
     };
     json!({
         "trusted": trusted(&case.url, &hosts, &Environment::new(&case.environment)),
+        "host": check_host(&request, &found.source).err().map(|error| error.message),
         "may_send": guard.may_send(&found, &case.url).err().map(|error| error.message),
         "verdict": verdict,
         "forbidden": forbidden_in(&request),

@@ -4,14 +4,15 @@
 
 use crate::catalogue::{Auth, Catalogue, Provider, Resolved};
 use crate::credentials::{
-    self, Credentials, Environments, FoundKey, Guard, Hosts, KeyAsk, Lookup, Principal, Source, Verdict,
-    check_endpoints, given_in,
+    self, Credentials, Environments, FoundKey, Guard, Hosts, KeyAsk, Lookup, Principal, Secret, Source,
+    Verdict, check_endpoints, check_host, given_in,
 };
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use omni_core::{BoxFuture, Code, EngineChoice, Error, Request, Result, Steps};
+use omni_core::{BoxFuture, Code, EngineChoice, Error, Object, Request, Result, Steps};
 use omni_providers::{Outgoing, Protocol, Target};
 use omni_transport::Transport;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,11 +141,12 @@ impl Native {
             model,
             dialect: Arc::clone(&provider.dialect),
         };
+        let base_url = self.base_url(&provider, request)?;
+        let protocol = provider.protocol_for(request, &target.model, protocol, &base_url);
         if let Some(why) = protocol.declines(request, &target) {
             return Err(Not::Declined(why));
         }
         check_endpoints(request, self.allow_endpoints)?;
-        let base_url = self.base_url(&provider, request)?;
         Ok(Aimed {
             provider,
             protocol,
@@ -193,32 +195,25 @@ impl Native {
         let guard = Guard::new(hosts, &self.environments, given_in(request));
         let encoded = protocol.encode(request, &target, stream)?;
         let url = omni_providers::join(&base_url, &encoded.path);
-        let mut headers = HeaderMap::with_capacity(8);
+        // Most calls have four: the key, the kinds of body that are sent and taken, and how it may be packed.
+        let given = request.headers.as_ref().map_or(0, Object::len);
+        let mut headers = HeaderMap::with_capacity(4 + provider.headers.len() + given);
         for (name, value) in provider.headers_in(|name| self.variable(name)) {
             headers.insert(header_name(name)?, header_value(name, &value)?);
         }
+        // Nobody knows which of the caller's headers is a key.
+        let mut secrets = Vec::new();
         for (name, value) in request.headers.iter().flatten() {
-            headers.insert(
-                header_name(name)?,
-                header_value(name, value.as_str().unwrap_or_default())?,
-            );
+            let value = value.as_str().unwrap_or_default();
+            headers.insert(header_name(name)?, header_value(name, value)?);
+            secrets.push(Secret::from(value));
         }
-        let mut secrets: Vec<String> = given_in(request).map(str::to_owned).collect();
         match found {
             Some(key) => {
                 guard.may_send(key, &url)?;
-                // What stands before a provider hands a request on by this name, and the guard knows the address only.
-                if key.source != Source::Call
-                    && request.headers.iter().flatten().any(|(name, _)| is_host(name))
-                {
-                    let message = "headers.host: with a key that the call did not bring, the address alone says whom it \
-                                   reaches. Pass api_key for this call, or leave the header out";
-                    return Err(Not::Refused(Error::new(Code::Authentication, message)));
-                }
+                check_host(request, &key.source)?;
                 put_key(&mut headers, &provider.auth, key)?;
-                if key.source != Source::Call {
-                    secrets.push(key.secret.expose().to_owned());
-                }
+                secrets.push(key.secret.clone());
             }
             None if provider.needs_key(&headers) => {
                 let ask = KeyAsk {
@@ -235,7 +230,7 @@ impl Native {
         // A value may be UTF-8 beside ASCII; whatever it is, the guard sees it.
         let shown: Vec<_> = headers
             .iter()
-            .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+            .map(|(name, value)| (name.as_str(), shown(value)))
             .collect();
         let shown = shown.iter().map(|(name, value)| (*name, &**value));
         match guard.verdict(&url, shown, &encoded.body) {
@@ -326,8 +321,10 @@ pub(crate) fn put_key(headers: &mut HeaderMap, auth: &Auth, key: &FoundKey) -> R
     Ok(())
 }
 
-fn is_host(name: &str) -> bool {
-    name.eq_ignore_ascii_case("host")
+/// A header's value as text, whatever is in it.
+fn shown(value: &HeaderValue) -> Cow<'_, str> {
+    let bytes = value.as_bytes();
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn header_name(name: &str) -> Result<HeaderName> {

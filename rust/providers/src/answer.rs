@@ -60,27 +60,29 @@ impl Answer {
     /// # Errors
     /// What is wrong with the answer. Events that came before it are still to be taken.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let first;
+        let joined;
         let mut bytes = bytes;
         if let Kind::Unknown(held) = &mut self.kind {
-            held.extend_from_slice(bytes);
-            if BOM.starts_with(held) {
+            if !held.is_empty() {
+                held.extend_from_slice(bytes);
+                joined = std::mem::take(held);
+                bytes = &joined;
+            }
+            if BOM.starts_with(bytes) {
+                bytes.clone_into(held);
                 return Ok(());
             }
             // Some servers drip blanks while they work.
-            let text = held.strip_prefix(BOM).unwrap_or(held).trim_ascii_start();
-            let kind = match text.first() {
+            bytes = bytes.strip_prefix(BOM).unwrap_or(bytes).trim_ascii_start();
+            self.kind = match bytes.first() {
                 None => {
                     " ".as_bytes().clone_into(held); // no mark can follow it, and no drip fills the memory
                     return Ok(());
                 }
                 Some(b'{' | b'[') => Kind::Json(Vec::new()),
-                Some(b'<') => return Err(not_json(text)),
+                Some(b'<') => return Err(not_json(bytes)),
                 Some(_) => Kind::Sse(SseReader::new()),
             };
-            first = text.to_vec();
-            bytes = &first;
-            self.kind = kind;
         }
         match &mut self.kind {
             Kind::Unknown(_) => Ok(()),

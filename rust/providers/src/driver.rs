@@ -4,6 +4,7 @@ use crate::answer::Answer;
 use crate::error::{self, Case};
 use crate::fault::Fault;
 use crate::protocol::{Encoded, Protocol};
+use crate::secret::Secret;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -40,7 +41,7 @@ pub struct Outgoing {
     /// The model as the provider names it.
     pub model: String,
     /// Values that no message may hold: the key, and what else the caller gave.
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Secret>,
     /// Limit for the connection alone.
     pub connect_timeout: Option<Duration>,
 }
@@ -63,13 +64,16 @@ pub fn join(base: &str, path: &str) -> String {
     // A dialect of the user's own making may have no path at all.
     let rest = path.strip_prefix('/').unwrap_or_default();
     let first = rest.find('/').map_or(path, |end| &path[..=end]);
-    let mut url = if base.ends_with(path) {
-        base.to_owned()
+    let missing = if base.ends_with(path) {
+        ""
     } else if first.len() < path.len() && base.ends_with(first) {
-        format!("{}{}", base, &path[first.len()..])
+        &path[first.len()..]
     } else {
-        format!("{base}{path}")
+        path
     };
+    let mut url = String::with_capacity(base.len() + missing.len() + base_query.len() + query.len() + 2);
+    url.push_str(base);
+    url.push_str(missing);
     let mut sign = '?';
     for query in [base_query, query] {
         if !query.is_empty() {
@@ -134,7 +138,7 @@ struct Asked {
     context: crate::protocol::Context,
     model_id: String,
     model: String,
-    secrets: Vec<String>,
+    secrets: Vec<Secret>,
     body: Bytes,
 }
 

@@ -1,6 +1,7 @@
 //! Failures of a provider as errors of the contract: one table of words, one of statuses.
 
 use crate::fault::Fault;
+use crate::secret::Secret;
 use crate::value::{object, text};
 use omni_core::{Code, Error, Object};
 use omni_transport::Head;
@@ -17,7 +18,7 @@ pub(crate) struct Case<'a> {
     pub(crate) model: &'a str,
     pub(crate) head: Option<&'a Head>,
     /// Values that must not stand in the message.
-    pub(crate) secrets: &'a [String],
+    pub(crate) secrets: &'a [Secret],
     /// The request's body: its longer texts must not stand in the message either.
     pub(crate) asked: &'a [u8],
 }
@@ -372,10 +373,14 @@ fn prompts(body: &[u8]) -> Vec<String> {
 }
 
 /// `message` without keys, tokens and whole prompts, and of bounded length.
-fn clean(message: &str, secrets: &[String], prompts: &[String]) -> String {
+fn clean(message: &str, secrets: &[Secret], prompts: &[String]) -> String {
     let mut message: String = message.chars().take(20 * MAX_MESSAGE).collect();
-    for secret in secrets.iter().filter(|secret| secret.len() >= 4) {
-        message = message.replace(secret.as_str(), "[redacted]");
+    for secret in secrets
+        .iter()
+        .map(Secret::expose)
+        .filter(|secret| secret.len() >= 4)
+    {
+        message = message.replace(secret, "[redacted]");
     }
     for prompt in prompts {
         if message.contains(prompt.as_str()) {
@@ -484,7 +489,7 @@ mod tests {
     fn keys_and_prompts_do_not_stand_in_messages() {
         let prompt = "the whole secret plan of the user".to_owned();
         let said = format!("bad key hunter2hunter2 or sk-abcdefghijkl or Bearer abcdefgh for {prompt}");
-        let message = clean(&said, &["hunter2hunter2".to_owned()], &[prompt]);
+        let message = clean(&said, &[Secret::from("hunter2hunter2")], &[prompt]);
         assert_eq!(
             message,
             "bad key [redacted] or [redacted] or Bearer [redacted] for [prompt]"

@@ -18,6 +18,8 @@ mod openai_chat;
 mod openai_responses;
 mod parts;
 mod protocol;
+#[cfg(feature = "driver")]
+mod secret;
 mod value;
 
 pub use answer::Answer;
@@ -27,3 +29,5 @@ pub use driver::{Outgoing, call, join};
 pub use fault::Fault;
 pub use known::dialect_of;
 pub use protocol::{Context, Encoded, Protocol, Target};
+#[cfg(feature = "driver")]
+pub use secret::Secret;

@@ -12,13 +12,32 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use serde_json::Value;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 /// An operation that answers with one document.
 type Op = Pin<Box<dyn Future<Output = Result<Value>> + Send>>;
 
+/// Work that feeds what it has into the call as it comes.
+type Pump = Box<dyn FnOnce(Feed) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// Where such work puts what it has.
+pub(crate) struct Feed(Arc<Mailbox>);
+
+impl Feed {
+    /// Hands over one item, and waits while the reader is too far behind.
+    pub(crate) async fn put(&self, item: Item) {
+        if !self.0.put(item) {
+            self.0.room().await;
+        }
+    }
+}
+
 enum Work {
+    Pump(Pump),
     Chat(Arc<omni_core::Request>),
     Stream(Arc<omni_core::Request>),
     Op(Op),
@@ -46,14 +65,28 @@ pub(crate) struct Call {
     bell: Mutex<Option<Arc<Bell>>>,
 }
 
+/// How many calls are under way.
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+
 /// Says that nothing more will come, however the task ends: also when it is aborted or panics.
 struct Ending {
     mailbox: Arc<Mailbox>,
     whole: bool,
 }
 
+impl Ending {
+    fn new(mailbox: Arc<Mailbox>) -> Self {
+        UNDER_WAY.fetch_add(1, Ordering::Relaxed);
+        Self {
+            mailbox,
+            whole: false,
+        }
+    }
+}
+
 impl Drop for Ending {
     fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
         // A closed mailbox keeps nothing: whoever aborted the task does not read this.
         if !self.whole {
             let error = if std::thread::panicking() {
@@ -67,11 +100,7 @@ impl Drop for Ending {
     }
 }
 
-async fn pump(mut stream: ChatStream, mailbox: Arc<Mailbox>) {
-    let mut ending = Ending {
-        mailbox,
-        whole: false,
-    };
+async fn pump(mut stream: ChatStream, mut ending: Ending) {
     while let Some(event) = stream.next().await {
         if !ending.mailbox.put(Item::Event(event)) {
             ending.mailbox.room().await;
@@ -80,14 +109,32 @@ async fn pump(mut stream: ChatStream, mailbox: Arc<Mailbox>) {
     ending.whole = true;
 }
 
-async fn answer(one: impl Future<Output = Item> + Send, mailbox: Arc<Mailbox>) {
-    let mut ending = Ending {
-        mailbox,
-        whole: false,
-    };
+async fn answer(one: impl Future<Output = Item> + Send, mut ending: Ending) {
     let item = one.await;
     ending.mailbox.put(item);
     ending.whole = true;
+}
+
+/// Has the runtime do `work`, the only one under way if `alone`.
+///
+/// Then the runtime's threads sleep, and to wake one takes longer than to send a request: so the work is begun here, and
+/// the answer is on its way by the time that a thread goes on with it. Where other calls keep the threads awake, the
+/// Python thread is the one that is short of time. Nothing that a call does waits for Python, or for a thread that does.
+fn begin(runtime: &Handle, alone: bool, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    if !alone {
+        return runtime.spawn(work).abort_handle();
+    }
+    let mut work = Box::pin(work);
+    let _within = runtime.enter();
+    // Whoever would be woken asks once more anyway, as the task that goes on.
+    let begun = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let rest = begun.is_pending().then_some(work);
+    let task = runtime.spawn(async move {
+        if let Some(rest) = rest {
+            rest.await;
+        }
+    });
+    task.abort_handle()
 }
 
 impl Call {
@@ -103,6 +150,13 @@ impl Call {
     /// An operation of the client that answers with one document.
     pub(crate) fn op(op: impl Future<Output = Result<Value>> + Send + 'static) -> Self {
         Self::new(Work::Op(Box::pin(op)))
+    }
+
+    /// Work that brings items as they come; it is dropped when the call is closed.
+    pub(crate) fn pump(
+        pump: impl FnOnce(Feed) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + 'static,
+    ) -> Self {
+        Self::new(Work::Pump(Box::new(pump)))
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
@@ -125,12 +179,13 @@ impl Call {
                 return Ok(());
             }
         };
-        let mailbox = Arc::clone(&self.mailbox);
+        let alone = UNDER_WAY.load(Ordering::Relaxed) == 0;
+        let ending = Ending::new(Arc::clone(&self.mailbox));
         let (task, canceller) = match work {
             Work::Stream(request) => {
                 let stream = client.stream(Arc::unwrap_or_clone(request));
                 let canceller = stream.canceller();
-                (runtime.spawn(pump(stream, mailbox)), Some(canceller))
+                (begin(runtime, alone, pump(stream, ending)), Some(canceller))
             }
             Work::Chat(request) => {
                 let chat = async move {
@@ -139,7 +194,16 @@ impl Call {
                         Err(error) => Item::Failed(error),
                     }
                 };
-                (runtime.spawn(answer(chat, mailbox)), None)
+                (begin(runtime, alone, answer(chat, ending)), None)
+            }
+            Work::Pump(pump) => {
+                let pump = pump(Feed(Arc::clone(&self.mailbox)));
+                let mut ending = ending;
+                let pumped = async move {
+                    pump.await;
+                    ending.whole = true;
+                };
+                (runtime.spawn(pumped).abort_handle(), None)
             }
             Work::Op(op) => {
                 let op = async move {
@@ -148,13 +212,10 @@ impl Call {
                         Err(error) => Item::Failed(error),
                     }
                 };
-                (runtime.spawn(answer(op, mailbox)), None)
+                (runtime.spawn(answer(op, ending)).abort_handle(), None)
             }
         };
-        *stage = Stage::Running {
-            task: task.abort_handle(),
-            canceller,
-        };
+        *stage = Stage::Running { task, canceller };
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! `omni_bridge._native`: lists and registers.
 
+mod agent;
 mod bell;
 mod call;
 mod channel;
@@ -31,5 +32,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<request::Request>()?;
     module.add_class::<call::Call>()?;
     module.add_class::<channel::Channel>()?;
+    agent::register(module)?;
     doors::register(module)
 }

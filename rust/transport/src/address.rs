@@ -74,8 +74,12 @@ impl Address {
 
     /// What calls share connections by: scheme, host and port.
     pub(crate) fn origin(&self) -> String {
-        let scheme = if self.is_tls() { "https" } else { "http" };
-        let mut origin = format!("{scheme}://{}", self.authority());
+        // Put together by hand: each call asks for it.
+        let mut origin = [
+            if self.is_tls() { "https://" } else { "http://" },
+            self.authority(),
+        ]
+        .concat();
         origin.make_ascii_lowercase();
         origin
     }

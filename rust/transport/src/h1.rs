@@ -17,6 +17,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use omni_core::Error;
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
@@ -298,9 +299,13 @@ impl Talk {
     /// The head, if all of it has arrived; heads of interim answers are skipped.
     fn parse_head(&mut self) -> Result<Option<(u16, HeaderMap)>, Error> {
         loop {
-            let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-            let mut response = httparse::Response::new(&mut fields);
-            let length = match response.parse(&self.line.input) {
+            // Not even cleared: there is room for far more fields than come.
+            let mut fields = [MaybeUninit::uninit(); MAX_FIELDS];
+            let mut response = httparse::Response::new(&mut []);
+            let parser = httparse::ParserConfig::default();
+            let parsed =
+                parser.parse_response_with_uninit_headers(&mut response, &self.line.input, &mut fields);
+            let length = match parsed {
                 Ok(httparse::Status::Complete(length)) => length,
                 Ok(httparse::Status::Partial) => return Ok(None),
                 Err(error) => return Err(fault::malformed(&error.to_string())),

@@ -20,7 +20,55 @@ pub fn cost(model: &Model, usage: &Usage, service_tier: Option<&str>) -> Option<
 
 /// [`cost`] at another moment, in seconds after 1970.
 pub fn cost_at(model: &Model, usage: &Usage, service_tier: Option<&str>, seconds: u64) -> Option<f64> {
-    told(usage).or_else(|| worked_out(model, usage, service_tier, seconds, |_| None))
+    let raw = Raw::of(usage);
+    told(&raw).or_else(|| worked_out(model, usage, &raw, service_tier, seconds, |_| None))
+}
+
+/// What prices depend on in the provider's own usage object. Found in one pass: it has a few fields, and each search
+/// for one by its name would hash that name.
+#[derive(Default)]
+pub(super) struct Raw<'a> {
+    cost: Option<&'a Value>,
+    ticks: Option<&'a Value>,
+    iterations: Option<&'a Value>,
+    citations: Option<&'a Value>,
+    /// `OpenAI`'s: of what was asked and of what was answered, by the words of either of its wires.
+    asked: [Option<&'a Value>; 2],
+    given: [Option<&'a Value>; 2],
+    /// Gemini's.
+    prompt: Option<&'a Value>,
+    candidates: Option<&'a Value>,
+    cache: Option<&'a Value>,
+}
+
+impl<'a> Raw<'a> {
+    pub(super) fn of(usage: &'a Usage) -> Self {
+        let mut found = Self::default();
+        for (name, value) in usage
+            .raw
+            .as_ref()
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let place = match name.as_str() {
+                "cost" => &mut found.cost,
+                "cost_in_usd_ticks" => &mut found.ticks,
+                "iterations" => &mut found.iterations,
+                "citation_tokens" => &mut found.citations,
+                "prompt_tokens_details" => &mut found.asked[0],
+                "input_tokens_details" => &mut found.asked[1],
+                "completion_tokens_details" => &mut found.given[0],
+                "output_tokens_details" => &mut found.given[1],
+                "promptTokensDetails" => &mut found.prompt,
+                "candidatesTokensDetails" => &mut found.candidates,
+                "cacheTokensDetails" => &mut found.cache,
+                _ => continue,
+            };
+            *place = Some(value);
+        }
+        found
+    }
 }
 
 /// Seconds after 1970.
@@ -33,6 +81,7 @@ pub(super) fn now() -> u64 {
 pub(super) fn worked_out(
     model: &Model,
     usage: &Usage,
+    raw: &Raw<'_>,
     service_tier: Option<&str>,
     seconds: u64,
     other: impl Fn(&str) -> Option<Arc<Model>>,
@@ -51,10 +100,7 @@ pub(super) fn worked_out(
         let rates = Rated::of(&model.prices, counts.input, tier, seconds, inclusive);
         counts.dollars(&model.prices, &rates, tier)
     };
-    let iterations = usage
-        .raw
-        .as_ref()
-        .and_then(|raw| raw.get("iterations")?.as_array());
+    let iterations = raw.iterations.and_then(Value::as_array);
     let tokens = match iterations.filter(|iterations| !iterations.is_empty()) {
         // Anthropic: the whole counts only what became the answer; a compaction and an advisor are paid for too.
         Some(iterations) => iterations
@@ -67,21 +113,19 @@ pub(super) fn worked_out(
                 )
             })
             .sum(),
-        None => price(model, &Counts::of(usage)),
+        None => price(model, &Counts::of(usage, raw)),
     };
     let prices = &model.prices;
     let request = prices.base(Meter::Request).unwrap_or(0.0);
-    Some(tokens * factor(prices, usage) + searches(model, usage) + request + citations(prices, usage))
+    Some(tokens * factor(prices, usage) + searches(model, usage) + request + citations(prices, raw))
 }
 
 /// What the provider itself says.
-pub(super) fn told(usage: &Usage) -> Option<f64> {
-    let raw = usage.raw.as_ref()?;
-    let said = raw.get("cost").map(|cost| cost.get("total_cost").unwrap_or(cost));
-    let dollars = said.and_then(Value::as_f64).or_else(|| {
-        let ticks = raw.get("cost_in_usd_ticks")?.as_f64()?;
-        Some(ticks / 1e10)
-    })?;
+pub(super) fn told(raw: &Raw<'_>) -> Option<f64> {
+    let said = raw.cost.map(|cost| cost.get("total_cost").unwrap_or(cost));
+    let dollars = said
+        .and_then(Value::as_f64)
+        .or_else(|| Some(raw.ticks?.as_f64()? / 1e10))?;
     (dollars.is_finite() && dollars >= 0.0).then_some(dollars)
 }
 
@@ -103,28 +147,25 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(usage: &Usage) -> Self {
-        let raw = usage.raw.as_ref();
+    fn of(usage: &Usage, raw: &Raw<'_>) -> Self {
         let written = usage.cache_creation_input_tokens.clone().unwrap_or_default();
-        let asked = ["prompt_tokens_details", "input_tokens_details"];
-        let given = ["completion_tokens_details", "output_tokens_details"];
-        let cached_audio = kind(raw, &[], "cacheTokensDetails", "AUDIO");
+        let cached_audio = AUDIO.among(&[], raw.cache);
         Self {
             input: usage.input_tokens.unwrap_or(0),
             cached: usage.cached_input_tokens.unwrap_or(0),
             cached_audio,
             written: written.five_minutes.unwrap_or_else(|| match written.one_hour {
                 Some(_) => 0,
-                None => kind_in(raw, &asked, "cache_write_tokens").unwrap_or(0),
+                None => count_in(&raw.asked, "cache_write_tokens").unwrap_or(0),
             }),
             written_hour: written.one_hour.unwrap_or(0),
             // Gemini counts what was cached among what was asked.
-            audio: kind(raw, &asked, "promptTokensDetails", "AUDIO").saturating_sub(cached_audio),
-            image: kind(raw, &asked, "promptTokensDetails", "IMAGE"),
+            audio: AUDIO.among(&raw.asked, raw.prompt).saturating_sub(cached_audio),
+            image: IMAGE.among(&raw.asked, raw.prompt),
             output: usage.output_tokens.unwrap_or(0),
             reasoning: usage.reasoning_tokens.unwrap_or(0),
-            audio_out: kind(raw, &given, "candidatesTokensDetails", "AUDIO"),
-            image_out: kind(raw, &given, "candidatesTokensDetails", "IMAGE"),
+            audio_out: AUDIO.among(&raw.given, raw.candidates),
+            image_out: IMAGE.among(&raw.given, raw.candidates),
         }
     }
 
@@ -177,32 +218,40 @@ impl Counts {
     }
 }
 
-/// Tokens of one kind, as `OpenAI` counts them (`audio_tokens` in one of `objects`) or as Gemini does (a list `list` of
-/// kinds).
-fn kind(raw: Option<&Value>, objects: &[&str], list: &str, kind: &str) -> u64 {
-    let Some(raw) = raw else { return 0 };
-    let name = if kind == "AUDIO" {
-        "audio_tokens"
-    } else {
-        "image_tokens"
-    };
-    let object = objects
-        .iter()
-        .find_map(|object| raw.get(object)?.get(name)?.as_u64());
-    object.unwrap_or_else(|| {
-        let entries = raw.get(list).and_then(Value::as_array).into_iter().flatten();
-        let of_kind = entries.filter(|entry| entry.get("modality").and_then(Value::as_str) == Some(kind));
-        of_kind
-            .filter_map(|entry| entry.get("tokenCount")?.as_u64())
-            .sum()
-    })
+/// A kind of token that has a price of its own.
+struct Kind {
+    /// As `OpenAI` names its count.
+    count: &'static str,
+    /// As Gemini names it.
+    modality: &'static str,
+}
+
+const AUDIO: Kind = Kind {
+    count: "audio_tokens",
+    modality: "AUDIO",
+};
+const IMAGE: Kind = Kind {
+    count: "image_tokens",
+    modality: "IMAGE",
+};
+
+impl Kind {
+    /// Tokens of this kind, as `OpenAI` counts them (in one of `objects`) or as Gemini does (in a list of kinds).
+    fn among(&self, objects: &[Option<&Value>], list: Option<&Value>) -> u64 {
+        count_in(objects, self.count).unwrap_or_else(|| {
+            let entries = list.and_then(Value::as_array).into_iter().flatten();
+            let of_kind =
+                entries.filter(|entry| entry.get("modality").and_then(Value::as_str) == Some(self.modality));
+            of_kind
+                .filter_map(|entry| entry.get("tokenCount")?.as_u64())
+                .sum()
+        })
+    }
 }
 
 /// A count in one of some objects.
-fn kind_in(raw: Option<&Value>, objects: &[&str], name: &str) -> Option<u64> {
-    objects
-        .iter()
-        .find_map(|object| raw?.get(object)?.get(name)?.as_u64())
+fn count_in(objects: &[Option<&Value>], name: &str) -> Option<u64> {
+    objects.iter().find_map(|object| (*object)?.get(name)?.as_u64())
 }
 
 /// Dollars for a token, for this call.
@@ -386,11 +435,8 @@ fn searches(model: &Model, usage: &Usage) -> f64 {
 
 /// What the citations of an answer cost, where they are counted.
 #[expect(clippy::cast_precision_loss, reason = "no call has 2^53 tokens")]
-fn citations(prices: &Prices, usage: &Usage) -> f64 {
-    let count = usage
-        .raw
-        .as_ref()
-        .and_then(|raw| raw.get("citation_tokens")?.as_u64());
+fn citations(prices: &Prices, raw: &Raw<'_>) -> f64 {
+    let count = raw.citations.and_then(Value::as_u64);
     prices.base(Meter::Citation).unwrap_or(0.0) * count.unwrap_or(0) as f64
 }
 

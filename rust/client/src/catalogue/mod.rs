@@ -25,6 +25,7 @@ mod model;
 mod own;
 mod price;
 mod provider;
+mod reasoning_tools;
 mod resolve;
 mod snapshot;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use model::{Abilities, Ability, Mode, Model};
 pub use omni_providers::{Dialect, Protocol};
 pub use price::{Meter, Price, Prices, Tier};
 pub use provider::{Auth, Provider};
+pub use reasoning_tools::ReasoningTools;
 pub use resolve::{Resolved, Unresolved};
 pub use snapshot::{VERSION, is_newer};
 
@@ -119,12 +121,13 @@ impl Catalogue {
 
     /// [`cost`](Self::cost) at another moment, in seconds after 1970.
     pub fn cost_at(&self, id: &str, usage: &Usage, service_tier: Option<&str>, seconds: u64) -> Option<f64> {
-        if let Some(said) = cost::told(usage) {
+        let raw = cost::Raw::of(usage);
+        if let Some(said) = cost::told(&raw) {
             return Some(said);
         }
         let model = self.model(id)?;
         let other = |name: &str| self.model(&format!("{}/{name}", model.served_by()));
-        cost::worked_out(&model, usage, service_tier, seconds, other)
+        cost::worked_out(&model, usage, &raw, service_tier, seconds, other)
     }
 
     /// A provider that the native engine can speak to.

@@ -164,12 +164,14 @@ impl Catalogue {
     fn owner_elsewhere(&self, variable: &str, provider: &Provider) -> Option<String> {
         let snapshot = &self.shared.snapshot;
         let at = host(&provider.base_url)?;
-        let owner = snapshot
+        let owners = snapshot
             .provider_names()
-            .find(|name| match snapshot.provider(name).native() {
+            .filter(|name| match snapshot.provider(name).native() {
                 Some(known) => known.key_env.iter().any(|key| key == variable),
                 None => variable == own_variable(name),
-            })?;
+            });
+        // Several take it; it is that one's whose name it has.
+        let owner = owners.min_by_key(|name| variable != own_variable(name))?;
         let at_home = snapshot.provider(owner).native().is_some_and(|known| {
             known.hosts.contains(&at) || host(&known.base_url).is_some_and(|own| own == at)
         });

@@ -1,5 +1,6 @@
 //! Who serves models: where, in which protocol, and how the key travels.
 
+use super::reasoning_tools::ReasoningTools;
 use omni_providers::{Dialect, Protocol, dialect_of};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -81,6 +82,8 @@ pub struct Provider {
     pub bare: Vec<String>,
     /// With one of these variables set LiteLLM does what we do not: the provider is left to it.
     pub unless_env: Vec<String>,
+    /// Models whose function tools its chat completions do not take.
+    pub reasoning_tools: Option<Arc<ReasoningTools>>,
 }
 
 impl Provider {
@@ -108,6 +111,7 @@ impl Provider {
             model_prefix: String::new(),
             bare: Vec::new(),
             unless_env: Vec::new(),
+            reasoning_tools: None,
         }
     }
 
@@ -276,6 +280,7 @@ pub(super) struct Entry {
     model_prefix: String,
     bare: Vec<String>,
     unless_env: Vec<String>,
+    reasoning_tools: Option<ReasoningTools>,
 }
 
 impl Entry {
@@ -300,6 +305,7 @@ impl Entry {
             model_prefix: self.model_prefix,
             bare: self.bare,
             unless_env: self.unless_env,
+            reasoning_tools: self.reasoning_tools.map(Arc::new),
             ..Provider::new(name, protocol, self.base_url)
         })
     }

@@ -1,7 +1,9 @@
 use super::*;
 use omni_providers::Protocol;
 
+mod growth;
 mod own;
+mod reasoning_tools;
 
 fn resolved(id: &str) -> (String, Protocol, String) {
     let found = Catalogue::builtin()

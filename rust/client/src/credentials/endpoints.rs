@@ -3,7 +3,7 @@
 //! The same rule as `python/omni_bridge/_endpoints.py`; `tests/test_keys.py` feeds one table of cases to both.
 
 use super::environment::Environment;
-use url::{Host, Url};
+use super::place::{Destination, Place, written_port};
 
 /// The hosts that are known of a provider.
 #[derive(Clone, Copy, Debug)]
@@ -23,89 +23,50 @@ pub struct Hosts<'a> {
 }
 
 impl Hosts<'_> {
-    /// Whether keys that the call did not bring may go to `url`, as far as that can be said without looking at the
+    /// Whether keys that the call did not bring may go there, as far as that can be said without looking at the
     /// environment.
-    pub(super) fn known(&self, url: &Url) -> bool {
-        let Some(place) = Place::of_url(url) else {
-            return false;
-        };
+    pub(super) fn known(&self, to: &Destination<'_>) -> bool {
         // `{NAME}` needs the environment; it is asked in `trusted`.
-        (url.scheme() == "https" && self.own.iter().any(|own| place.is_one_of(own)))
-            || self.allowed.iter().any(|entry| place.is_named_by(entry))
+        (to.tls && self.own.iter().any(|own| to.place.is_one_of(own)))
+            || self.allowed.iter().any(|entry| to.place.is_named_by(entry))
             || self
                 .base_url
-                .is_some_and(|base| place.is_at(base) && as_safe(url, base))
+                .is_some_and(|base| to.place.is_at(base) && to.is_as_safe_as(base))
     }
 }
 
 /// Whether keys that the call did not bring may go to `url`: to the provider's own hosts over https, to those that
 /// the configuration names, and to the base URL that the environment itself sets for this provider.
 pub fn trusted(url: &str, hosts: &Hosts<'_>, environment: &Environment) -> bool {
-    parse(url).is_some_and(|url| hosts.known(&url) || named_by_environment(&url, hosts, environment))
+    Destination::of(url).is_some_and(|to| hosts.known(&to) || named_by_environment(&to, hosts, environment))
 }
 
 /// The part of [`trusted`] that needs the environment.
-pub(super) fn named_by_environment(url: &Url, hosts: &Hosts<'_>, environment: &Environment) -> bool {
-    let Some(place) = Place::of_url(url) else {
-        return false;
-    };
-    (url.scheme() == "https"
+pub(super) fn named_by_environment(
+    to: &Destination<'_>,
+    hosts: &Hosts<'_>,
+    environment: &Environment,
+) -> bool {
+    (to.tls
         && hosts
             .own
             .iter()
-            .any(|own| place.is_one_with_variable(own, environment)))
+            .any(|own| to.place.is_one_with_variable(own, environment)))
         || environment
             .bases_of(hosts.provider)
-            .any(|base| place.is_at(base) && as_safe(url, base))
+            .any(|base| to.place.is_at(base) && to.is_as_safe_as(base))
 }
 
-/// Whether a key goes to `url` no less protected than to `base`: https is not taken back.
-fn as_safe(url: &Url, base: &str) -> bool {
-    url.scheme() == "https" || !base.trim_start().to_ascii_lowercase().starts_with("https:")
-}
-
-/// An address as it would be asked. The parser is that of the HTTP client, so both mean the same host by it.
-pub(super) fn parse(url: &str) -> Option<Url> {
-    let url = Url::parse(url).ok()?;
-    matches!(url.scheme(), "http" | "https").then_some(url)
-}
-
-/// A host and a port.
-#[derive(PartialEq, Eq)]
-struct Place {
-    /// In lower case, without a dot at its end.
-    host: String,
-    port: Option<u16>,
-}
-
-impl Place {
-    fn of_url(url: &Url) -> Option<Self> {
-        let host = match url.host()? {
-            Host::Domain(name) => name.trim_end_matches('.').to_ascii_lowercase(),
-            address => address.to_string(),
-        };
-        (!host.is_empty()).then(|| Self {
-            host,
-            port: url.port_or_known_default(),
-        })
+impl Destination<'_> {
+    /// Whether a key goes there no less protected than to `base`: https is not taken back.
+    fn is_as_safe_as(&self, base: &str) -> bool {
+        self.tls || !base.trim_start().to_ascii_lowercase().starts_with("https:")
     }
+}
 
-    /// The place of an address that may lack its scheme; its port is then known only if it is written.
-    fn of(text: &str) -> Option<Self> {
-        if text.contains("://") {
-            return Self::of_url(&Url::parse(text).ok()?);
-        }
-        let url = Url::parse(&format!("http://{text}")).ok()?;
-        let mut place = Self::of_url(&url)?;
-        if url.port().is_none() {
-            // Port 80 is the scheme's own, so the parser does not tell whether it was written.
-            place.port = written_port(text);
-        }
-        Some(place)
-    }
-
+impl Place<'_> {
     fn is_at(&self, base: &str) -> bool {
-        Self::of(base).is_some_and(|place| place == *self)
+        Place::of(base).is_some_and(|place| place == *self)
     }
 
     /// Whether an entry of `allowed_hosts` means this place.
@@ -114,12 +75,12 @@ impl Place {
             Some(bare) => (bare, true),
             None => (entry, false),
         };
-        let Some(named) = Self::of(bare) else {
+        let Some(named) = Place::of(bare) else {
             return false;
         };
         let matches = if suffix {
             self.host
-                .strip_suffix(&named.host)
+                .strip_suffix(&*named.host)
                 .is_some_and(|before| before.ends_with('.') && before.len() > 1)
         } else {
             self.host == named.host
@@ -145,14 +106,6 @@ impl Place {
             && value.bytes().all(plain)
             && own.replace(&format!("{{{name}}}"), &value) == self.host
     }
-}
-
-/// The port at the end of an entry, as `host:8080` has one.
-fn written_port(text: &str) -> Option<u16> {
-    let (_, port) = text.rsplit_once(':')?;
-    port.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| port.parse().ok())?
 }
 
 /// The environment variable that a pattern names, as in `{SNOWFLAKE_ACCOUNT_ID}.snowflakecomputing.com`.

@@ -1,7 +1,8 @@
 //! The environment's variables, and what follows from them.
 
+use super::Secret;
 use super::names;
-use super::secret::Secret;
+use memchr::memmem::Finder;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -15,12 +16,39 @@ const MIN_LENGTH: usize = 6;
 #[derive(Default)]
 pub struct Environment {
     raw: Vec<(OsString, OsString)>,
-    /// Credentials: value and name.
-    pub(super) secrets: Vec<(String, String)>,
+    pub(super) secrets: Vec<Credential>,
     /// Values that are no credentials and not the system's own, such as an account's id.
     pub(super) others: Vec<String>,
     /// Variables that may hold a base URL: name and value.
     bases: Vec<(String, String)>,
+}
+
+/// Shorter credentials are found in the usual headers and in a body by chance.
+const LONG: usize = 12;
+
+/// A credential, ready to be looked for: each request that goes to a foreign host is searched for it.
+pub(super) struct Credential {
+    pub(super) value: String,
+    /// The name of its variable; of several with one value, the last.
+    name: String,
+    finder: Finder<'static>,
+    /// It is not found by chance.
+    pub(super) long: bool,
+}
+
+impl Credential {
+    fn new(value: &str, name: &str) -> Self {
+        Self {
+            value: value.to_owned(),
+            name: name.to_owned(),
+            finder: Finder::new(value).into_owned(),
+            long: value.chars().count() >= LONG,
+        }
+    }
+
+    pub(super) fn is_in(&self, text: &[u8]) -> bool {
+        self.finder.find(text).is_some()
+    }
 }
 
 impl Environment {
@@ -55,10 +83,10 @@ impl Environment {
             .any(|start| value.starts_with(start));
         if names::is_credential(name) && !is_address {
             if let Some(&at) = seen.get(value) {
-                name.clone_into(&mut self.secrets[at].1);
+                name.clone_into(&mut self.secrets[at].name);
             } else {
                 seen.insert(value.to_owned(), self.secrets.len());
-                self.secrets.push((value.to_owned(), name.to_owned()));
+                self.secrets.push(Credential::new(value, name));
             }
         } else {
             self.others.push(value.to_owned());
@@ -75,7 +103,7 @@ impl Environment {
 
     /// Names of the variables that hold credentials.
     pub fn credential_names(&self) -> impl Iterator<Item = &str> {
-        self.secrets.iter().map(|(_, name)| name.as_str())
+        self.secrets.iter().map(|secret| secret.name.as_str())
     }
 
     /// The base URLs that the environment sets for a provider.

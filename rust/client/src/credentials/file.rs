@@ -1,7 +1,7 @@
 //! Keys in a file that only its owner can read, for machines without a keychain. It exists only where somebody asked
 //! for it with `omni auth set --file`.
 
-use super::secret::Secret;
+use super::Secret;
 use omni_core::{Code, Error, Result};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;

@@ -1,14 +1,12 @@
 //! The rule for one call.
 
 use super::endpoints::{self, Hosts};
-use super::environment::{Environment, Environments};
+use super::environment::{Credential, Environment, Environments};
+use super::place::Destination;
 use super::{FoundKey, Source};
 use omni_core::{Code, Error, Result};
 use std::cell::OnceCell;
 use std::sync::Arc;
-
-/// Shorter secrets are found in the usual headers and in a body by chance.
-const LONG: usize = 12;
 
 /// Headers whose whole purpose is a credential.
 const SENSITIVE: [&str; 20] = [
@@ -114,8 +112,8 @@ impl<'a> Guard<'a> {
 
     /// Whether keys that the call did not bring may go to this address.
     pub fn trusted(&self, url: &str) -> bool {
-        endpoints::parse(url).is_some_and(|url| {
-            self.hosts.known(&url) || endpoints::named_by_environment(&url, &self.hosts, self.environment())
+        Destination::of(url).is_some_and(|to| {
+            self.hosts.known(&to) || endpoints::named_by_environment(&to, &self.hosts, self.environment())
         })
     }
 
@@ -138,17 +136,17 @@ impl<'a> Guard<'a> {
         headers: impl IntoIterator<Item = (&'h str, &'h str)>,
         body: &[u8],
     ) -> Verdict {
-        let Some(place) = endpoints::parse(url) else {
+        let Some(to) = Destination::of(url) else {
             return self.judge(url, headers, body, self.environment());
         };
-        if self.hosts.known(&place) {
+        if self.hosts.known(&to) {
             return Verdict::Go;
         }
         // What the environment was a moment ago may let a request go; only what it is now may refuse one.
         let recent = self.environments.recent();
         let headers: Vec<(&str, &str)> = headers.into_iter().collect();
         let named =
-            |environment: &Environment| endpoints::named_by_environment(&place, &self.hosts, environment);
+            |environment: &Environment| endpoints::named_by_environment(&to, &self.hosts, environment);
         if named(&recent) || self.judge(url, headers.iter().copied(), body, &recent) == Verdict::Go {
             return Verdict::Go;
         }
@@ -181,8 +179,8 @@ impl<'a> Guard<'a> {
         body: &[u8],
         environment: &Environment,
     ) -> Result<Vec<String>, String> {
-        let withheld: Vec<&str> = self.withheld(environment).collect();
-        let holds = |text: &str| withheld.iter().any(|secret| text.contains(secret));
+        let withheld: Vec<&Credential> = self.withheld(environment).collect();
+        let holds = |text: &str| withheld.iter().any(|secret| secret.is_in(text.as_bytes()));
         let mut drop = Vec::new();
         for (name, value) in headers {
             // The name says nothing: a key can stand under names that the caller set too.
@@ -190,7 +188,7 @@ impl<'a> Guard<'a> {
             let usual = USUAL.contains(&name.as_str()) || name.starts_with("x-stainless-");
             let found = withheld
                 .iter()
-                .any(|secret| (!usual || is_long(secret)) && value.contains(secret));
+                .any(|secret| (!usual || secret.long) && secret.is_in(value.as_bytes()));
             if found {
                 return Err(format!("the header {name}"));
             }
@@ -205,7 +203,9 @@ impl<'a> Guard<'a> {
                 drop.push(name);
             }
         }
-        if let Ok(parsed) = url::Url::parse(url) {
+        if url.contains('?')
+            && let Ok(parsed) = url::Url::parse(url)
+        {
             for (name, value) in parsed.query_pairs().filter(|(_, value)| !value.is_empty()) {
                 let sensitive = SENSITIVE_QUERY.contains(&name.to_lowercase().as_str());
                 if holds(&value) || (sensitive && !self.harmless(&value)) {
@@ -213,27 +213,20 @@ impl<'a> Guard<'a> {
                 }
             }
         }
-        if holds(url) || holds(&percent_encoding::percent_decode_str(url).decode_utf8_lossy()) {
+        let decoded = || percent_encoding::percent_decode_str(url).decode_utf8_lossy();
+        if holds(url) || (url.contains('%') && holds(&decoded())) {
             return Err("the address".to_owned());
         }
-        let in_body = |secret: &&str| memchr::memmem::find(body, secret.as_bytes()).is_some();
-        if withheld
-            .iter()
-            .copied()
-            .filter(|secret| is_long(secret))
-            .any(|secret| in_body(&secret))
-        {
+        if withheld.iter().any(|secret| secret.long && secret.is_in(body)) {
             return Err("the body".to_owned());
         }
         Ok(drop)
     }
 
     /// The environment's secrets but for those that the caller gave for this call as well.
-    fn withheld<'e>(&self, environment: &'e Environment) -> impl Iterator<Item = &'e str> {
-        let secrets = environment.secrets.iter();
-        secrets
-            .map(|(value, _)| value.as_str())
-            .filter(|secret| !self.given.iter().any(|given| given.contains(secret)))
+    fn withheld<'e>(&self, environment: &'e Environment) -> impl Iterator<Item = &'e Credential> {
+        let is_given = |secret: &Credential| self.given.iter().any(|given| given.contains(&secret.value));
+        environment.secrets.iter().filter(move |secret| !is_given(secret))
     }
 
     /// Whether a value is one that the caller gave: whole values only, since a part of one could be chosen to stand in
@@ -278,15 +271,11 @@ impl<'a> Guard<'a> {
     }
 }
 
-/// A secret that is not found by chance.
-fn is_long(secret: &str) -> bool {
-    secret.chars().count() >= LONG
-}
-
 /// The host of an address, for people: never what stands before an `@` or after a `?`.
 fn host_of(url: &str) -> String {
-    let parsed = endpoints::parse(url);
-    match parsed.as_ref().and_then(url::Url::host_str) {
+    let parsed = url::Url::parse(url).ok();
+    let ours = parsed.filter(|url| matches!(url.scheme(), "http" | "https"));
+    match ours.as_ref().and_then(url::Url::host_str) {
         Some(host) => host.to_owned(),
         None => "an address that cannot be read".to_owned(),
     }

@@ -1,6 +1,6 @@
 //! The keychain of the operating system, and one in memory for tests.
 
-use super::secret::Secret;
+use super::Secret;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

@@ -1,9 +1,9 @@
 //! The keys of one user on one machine: environment, keychain, file.
 
+use super::Secret;
 use super::environment::Environments;
 use super::file::{KeyFile, Stamp};
 use super::keychain::{Keychain, KeychainError, OsKeychain};
-use super::secret::Secret;
 use super::{Credentials, FoundKey, KeyAsk, Lookup, Principal, Source};
 use futures_util::FutureExt;
 use futures_util::future::Shared;

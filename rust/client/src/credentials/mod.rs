@@ -25,8 +25,8 @@ mod guard;
 mod keychain;
 mod local;
 mod names;
+mod place;
 mod request;
-mod secret;
 
 pub use endpoints::{Hosts, trusted};
 pub use environment::{Environment, Environments};
@@ -34,8 +34,8 @@ pub use file::KeyFile;
 pub use guard::{Guard, Verdict};
 pub use keychain::{Keychain, KeychainError, MemoryKeychain, OsKeychain};
 pub use local::{LocalKeys, Stored};
-pub use request::{check_endpoints, forbidden_in, given_in};
-pub use secret::Secret;
+pub use omni_providers::Secret;
+pub use request::{check_endpoints, check_host, forbidden_in, given_in};
 
 use omni_core::{BoxFuture, Code, Error, Result};
 use std::fmt;
@@ -187,9 +187,11 @@ pub async fn find(
 /// [`LocalKeys::keychain_note`].
 pub fn missing(ask: &KeyAsk<'_>, note: Option<&str>) -> Error {
     let provider = ask.provider;
-    let set = ask
-        .env
-        .first()
+    // Of several names the provider's own says most, whichever is looked at first.
+    let own = format!("{}_API_KEY", names::upper(provider));
+    let name = ask.env.iter().find(|name| **name == own);
+    let set = name
+        .or_else(|| ask.env.first())
         .map_or_else(String::new, |name| format!("set {name}, or "));
     let note = note.map_or_else(String::new, |note| format!(" ({note})"));
     Error {

@@ -1,5 +1,6 @@
 //! What a request may not say where its sender is a stranger (`allow_endpoints = false`).
 
+use super::Source;
 use omni_core::{Code, Error, Request, Result};
 use serde_json::Value;
 
@@ -65,6 +66,21 @@ pub fn check_endpoints(request: &Request, allow_endpoints: bool) -> Result<()> {
             found.join(", ")
         ),
     ))
+}
+
+/// Refuses a request that names its host itself (`headers.host`) with a key that was found elsewhere. What stands before
+/// a provider hands a request on by that name, and a [`Guard`](super::Guard) knows the address only. Pure.
+///
+/// # Errors
+/// `authentication`, with what to do.
+pub fn check_host(request: &Request, source: &Source) -> Result<()> {
+    let mut names = request.headers.iter().flat_map(|headers| headers.keys());
+    if *source == Source::Call || !names.any(|name| name.eq_ignore_ascii_case("host")) {
+        return Ok(());
+    }
+    let message = "headers.host: with a key that the call did not bring, the address alone says whom it reaches. Pass \
+                   api_key for this call, or leave the header out";
+    Err(Error::new(Code::Authentication, message))
 }
 
 /// The paths in a request that say where it goes or with which key: `api_base`, `api_key` and `headers` at the top and

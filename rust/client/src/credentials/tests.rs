@@ -271,6 +271,32 @@ fn no_debug_print_shows_a_key() {
 }
 
 #[test]
+fn of_several_names_the_providers_own_is_told() {
+    let catalogue = crate::catalogue::Catalogue::builtin();
+    for (provider, name) in [
+        ("gemini", "GEMINI_API_KEY"),
+        ("mistral", "MISTRAL_API_KEY"),
+        ("openrouter", "OPENROUTER_API_KEY"),
+        ("fireworks_ai", "FIREWORKS_AI_API_KEY"),
+        ("moonshot", "MOONSHOT_API_KEY"),
+    ] {
+        let known = catalogue.provider(provider).unwrap();
+        let ask = KeyAsk {
+            provider,
+            env: &known.key_env,
+        };
+        let message = missing(&ask, None).message;
+        assert!(message.contains(&format!("set {name}, or")), "{message}");
+    }
+    let env = ["B_TOKEN".to_owned(), "C_TOKEN".to_owned()];
+    let ask = KeyAsk {
+        provider: "a",
+        env: &env,
+    };
+    assert!(missing(&ask, None).message.contains("set B_TOKEN, or"));
+}
+
+#[test]
 fn a_missing_key_is_told_with_what_to_do() {
     let env = names(&["ACME_API_KEY"]);
     let ask = KeyAsk {

@@ -4,6 +4,7 @@
 mod calls;
 mod message;
 mod remembered;
+mod repeat;
 mod typed;
 mod usage;
 
@@ -15,6 +16,7 @@ use calls::{Calls, Piece};
 use message::say;
 use omni_core::{Finish, FinishReason, Object};
 use remembered::Remembered;
+use repeat::{Field, Repeat};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use typed::{Document, Place, Word};
@@ -95,6 +97,7 @@ pub(crate) struct Decoder {
     audio: Object,
     data: Object,
     remembered: Remembered,
+    repeat: Repeat,
     usage: Option<Value>,
     last_seen: bool,
     /// Whether common documents are read the quick way; only tests turn it off.
@@ -115,6 +118,7 @@ impl Decoder {
             audio: Object::new(),
             data: Object::new(),
             remembered: Remembered::default(),
+            repeat: Repeat::default(),
             usage: None,
             last_seen: false,
             quick: true,
@@ -124,13 +128,26 @@ impl Decoder {
 
 impl Decode for Decoder {
     fn frame(&mut self, event: &str, data: &str, parts: &mut Parts) -> Result<(), Fault> {
-        if self.quick
-            && event != "error"
-            && let Some(mut document) = Document::read(data, &self.remembered)
-            && (document.choices || document.usage.is_some())
-        {
-            return self.common(&mut document, false, parts);
+        if self.quick && event != "error" {
+            match self.repeat.read(data) {
+                Some((Field::Content, text)) => {
+                    say(text, parts);
+                    return Ok(());
+                }
+                Some((Field::Reasoning, text)) => {
+                    self.reasoning(text, parts);
+                    return Ok(());
+                }
+                None => {}
+            }
+            if let Some(mut document) = Document::read(data, &self.remembered)
+                && (document.choices || document.usage.is_some())
+            {
+                self.repeat.learn(data, &document);
+                return self.common(&mut document, false, parts);
+            }
         }
+        self.repeat.forget();
         if data.trim() == "[DONE]" {
             self.last_seen = true;
             return Ok(());

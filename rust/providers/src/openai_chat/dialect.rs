@@ -191,6 +191,10 @@ impl Dialect {
     }
 
     fn is_home(&self, base: &str) -> bool {
+        // Most addresses are decided by this one search.
+        if !base.contains(self.home.as_str()) {
+            return false;
+        }
         let host = base.split_once("://").map_or(base, |(_, rest)| rest);
         let host = host.split(['/', '?', '#']).next().unwrap_or_default();
         let host = host.rsplit('@').next().unwrap_or_default();

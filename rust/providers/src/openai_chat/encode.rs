@@ -42,7 +42,11 @@ const NAMED: &[(&str, Has)] = &[
 
 /// Why this protocol cannot carry `request`.
 pub(crate) fn declines(request: &Request, target: &Target) -> Option<String> {
-    let dialect = dialect(request, target);
+    lacks(dialect(request, target), request, target)
+}
+
+/// What `dialect` has no words for.
+fn lacks(dialect: &Dialect, request: &Request, target: &Target) -> Option<String> {
     let provider = &target.provider;
     let missing = NAMED.iter().find(|(field, has)| {
         has(request) && dialect.name(field).is_none() && !Dialect::HINTS.contains(field)
@@ -87,13 +91,14 @@ pub(crate) fn declines(request: &Request, target: &Target) -> Option<String> {
 
 /// `request` on the wire.
 pub(crate) fn encode(request: &Request, target: &Target, stream: bool) -> Result<Encoded> {
-    if let Some(why) = declines(request, target) {
+    let dialect = dialect(request, target);
+    if let Some(why) = lacks(dialect, request, target) {
         return Err(Error::new(Code::Unsupported, why).for_model(&request.model));
     }
     let body = Body {
         request,
         target,
-        dialect: dialect(request, target),
+        dialect,
         stream,
     };
     // No encoding hides these from servers that tidy paths up.

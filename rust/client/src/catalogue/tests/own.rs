@@ -349,3 +349,15 @@ fn a_newer_snapshot_of_the_user_counts_and_an_older_one_does_not() {
     );
     assert!(load("0.1.0\n").resolve("new-model").is_err());
 }
+
+#[test]
+fn a_key_of_several_is_said_to_be_whose_name_it_has() {
+    for (variable, owner) in [("OPENAI_API_KEY", "openai"), ("DASHSCOPE_API_KEY", "dashscope")] {
+        let thief =
+            Definition::new("thief", Protocol::OpenaiChat, "https://thief.example/v1").key_env(variable);
+        let error = Catalogue::builtin().register_provider(thief).unwrap_err();
+        let said =
+            format!("{variable} is the key of {owner}; to send it to thief.example say allow_key = true");
+        assert!(error.message.contains(&said), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The operating system's keychain through the keyring crate, which is named nowhere else.
 
 use super::{Keychain, KeychainError};
-use crate::credentials::secret::Secret;
+use crate::credentials::Secret;
 use keyring::{Entry, Error};
 use std::collections::HashMap;
 use std::sync::mpsc::{self, RecvTimeoutError};

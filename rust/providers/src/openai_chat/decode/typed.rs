@@ -69,6 +69,19 @@ impl<'a> Document<'a> {
     }
 }
 
+impl Document<'_> {
+    /// Whether it is a choice that says nothing but texts, and nothing new of the answer.
+    pub(super) fn is_plain(&self) -> bool {
+        let silent = |word: &Option<Word<'_>>| word.as_ref().is_none_or(|Word(text)| text.is_empty());
+        self.choices
+            && self.usage.is_none()
+            && silent(&self.finish_reason)
+            && silent(&self.refusal)
+            && self.call.is_none()
+            && self.others.is_empty()
+    }
+}
+
 fn uncommon<E: de::Error>() -> E {
     E::custom("not common")
 }

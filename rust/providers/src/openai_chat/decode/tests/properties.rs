@@ -168,6 +168,29 @@ proptest! {
         prop_assert_eq!(read(&texts, false, true), read(&texts, false, false));
     }
 
+    /// Of one shape, as the chunks of a stream are: here the last chunk is compared with and not only read.
+    #[test]
+    fn chunks_that_differ_in_little_are_read_as_each_alone(
+        shape in a_document("delta"),
+        said in prop::collection::vec(("[ab \"\\n\\\\\u{e9}]{0,4}", changes()), 2..6),
+        field in prop::sample::select(vec!["content", "reasoning", "reasoning_content"]),
+    ) {
+        let texts: Vec<String> = said
+            .into_iter()
+            .map(|(text, changes)| {
+                let mut document = shape.clone();
+                if let Some(Value::Object(delta)) = document.pointer_mut("/choices/0/delta") {
+                    delta.insert(field.to_owned(), json!(text));
+                }
+                // A broken document ends the answer, so that most must be whole.
+                let changes = if changes.len() < 2 { Vec::new() } else { changes };
+                mutated(document.to_string(), changes)
+            })
+            .chain(["[DONE]".to_owned()])
+            .collect();
+        prop_assert_eq!(read(&texts, false, true), read(&texts, false, false));
+    }
+
     #[test]
     fn both_ways_of_reading_a_whole_answer_say_the_same(document in a_document("message"), changes in changes()) {
         let text = mutated(document.to_string(), changes);

@@ -1,0 +1,142 @@
+//! The tables, their versions, and how a file gets from one to the next.
+
+use super::fault::{Inner, Place, lasting};
+use super::rebuild;
+use omni_core::{Code, Error, Result};
+use rusqlite::{Connection, TransactionBehavior};
+
+/// Marks the file as ours: `omni` in ASCII.
+const APPLICATION: i32 = 0x6f6d_6e69;
+
+/// Each step takes a file from the version of its index to the next. A step that was released is never changed.
+const STEPS: &[Step] = &[
+    // The log is the truth. `sessions` and `messages` are caches of it, kept in the same transaction. A message's
+    // content stands in the log only. `leases` says who writes, and holds nothing that lasts.
+    |connection| {
+        connection.execute_batch(
+            "CREATE TABLE events (
+                 id INTEGER PRIMARY KEY,
+                 session_id TEXT NOT NULL,
+                 seq INTEGER NOT NULL,
+                 v INTEGER NOT NULL,
+                 timestamp_ms INTEGER NOT NULL,
+                 turn_id TEXT,
+                 call_id TEXT,
+                 parent TEXT,
+                 event_type TEXT NOT NULL,
+                 payload TEXT NOT NULL,
+                 UNIQUE (session_id, seq)
+             ) STRICT;
+             CREATE TABLE sessions (
+                 session_id TEXT PRIMARY KEY,
+                 title TEXT,
+                 title_given INTEGER NOT NULL,
+                 created_ms INTEGER NOT NULL,
+                 updated_ms INTEGER NOT NULL,
+                 last_seq INTEGER NOT NULL,
+                 leaf TEXT,
+                 messages INTEGER NOT NULL,
+                 turns INTEGER NOT NULL,
+                 input_tokens INTEGER NOT NULL,
+                 output_tokens INTEGER NOT NULL,
+                 cost_usd REAL,
+                 forked INTEGER NOT NULL,
+                 forked_session TEXT,
+                 forked_message TEXT
+             ) STRICT;
+             CREATE INDEX sessions_by_age ON sessions (updated_ms DESC, session_id DESC);
+             CREATE TABLE messages (
+                 session_id TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
+                 message_id TEXT NOT NULL,
+                 parent_id TEXT,
+                 seq INTEGER NOT NULL,
+                 turn_id TEXT,
+                 PRIMARY KEY (session_id, message_id)
+             ) STRICT, WITHOUT ROWID;
+             CREATE INDEX messages_in_order ON messages (session_id, seq);
+             CREATE TABLE leases (
+                 session_id TEXT PRIMARY KEY,
+                 owner TEXT NOT NULL,
+                 token TEXT NOT NULL,
+                 host TEXT NOT NULL,
+                 pid INTEGER NOT NULL,
+                 started INTEGER NOT NULL,
+                 expires_ms INTEGER NOT NULL
+             ) STRICT;",
+        )?;
+        Ok(())
+    },
+    // The text of the messages, to be searched: another cache. `rowid` is the event's `id`.
+    |connection| {
+        rebuild::search_table(connection)?;
+        rebuild::fill_search(connection)
+    },
+];
+
+type Step = fn(&Connection) -> Inner<()>;
+
+/// The version that this program writes.
+fn newest() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+/// What a file is, before anything in it is touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// An empty one.
+    New,
+    /// Ours, at an older version.
+    Old,
+    /// Ours, as this program writes it.
+    Current,
+}
+
+/// Looks at the file without changing it.
+pub(super) fn look(connection: &Connection, place: &Place) -> Result<Found> {
+    let read = || -> Inner<(i32, i64, i64)> {
+        let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((application, version(connection)?, tables))
+    };
+    let (application, version, tables) =
+        read().map_err(|trouble| place.tell("reading the schema version", trouble))?;
+    let name = place.name();
+    match (application, version) {
+        (0, 0) if tables == 0 => Ok(Found::New),
+        (APPLICATION, version) if version > newest() => Err(lasting(
+            Code::Unsupported,
+            format!(
+                "{name} has schema version {version}, and this program knows versions up to {}: a newer omni_bridge \
+                 wrote it. Nothing in it was changed. Update omni_bridge, or name another file",
+                newest()
+            ),
+        )),
+        (APPLICATION, version) if version == newest() => Ok(Found::Current),
+        (APPLICATION, 1..) => Ok(Found::Old),
+        _ => Err(Error::invalid(format!(
+            "{name} is another program's database: it has tables that are not a session store's. Nothing in it was \
+             changed. Name another file"
+        ))),
+    }
+}
+
+/// Brings the file to the newest version: all steps in one transaction, or none.
+pub(super) fn migrate(connection: &mut Connection, place: &Place) -> Result<()> {
+    let mut steps = || -> Inner<()> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Read again: another process may have been here since.
+        let done = usize::try_from(version(&transaction)?).unwrap_or(usize::MAX);
+        for step in STEPS.iter().skip(done) {
+            step(&transaction)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", newest())?;
+        transaction.commit()?;
+        Ok(())
+    };
+    steps().map_err(|trouble| place.tell("bringing the tables to this program's version", trouble))
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
