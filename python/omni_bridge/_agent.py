@@ -374,7 +374,7 @@ class _Function:
         except ValidationError as error:
             wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
             return {"error": "; ".join(wrong), "invalid_arguments": True}
-        values = {name: getattr(checked, name) for name in type(checked).model_fields}
+        values = {name: getattr(checked, name) for name in inspect.signature(self.function).parameters}
         try:
             if inspect.iscoroutinefunction(self.function):
                 answer = await self.function(**values)
