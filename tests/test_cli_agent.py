@@ -1,0 +1,170 @@
+"""`omni run`, `sessions`, `mcp`, `replay` and `test-run`, as people and pipes see them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omni_bridge.testing import DemoServer
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[DemoServer]:
+    with DemoServer() as server:
+        yield server
+
+
+class Omni:
+    """The Rust binary with a store of its own; the offline provider stands in OpenAI's place."""
+
+    def __init__(self, program: Path, server: DemoServer, folder: Path, root: Path) -> None:
+        self.program, self.folder, self.root = program, folder, root
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "OPENAI_API_KEY": "demo",
+            "OPENAI_API_BASE": f"{server.url}/v1",
+            "OMNI_SESSIONS": str(folder / "sessions.db"),
+            "OMNI_MODEL": "openai/demo",
+        }
+        time = {"command": str(root / ".tools/mcp/venv/bin/mcp-server-time")}
+        self.servers = folder / "servers.json"
+        self.servers.write_text(json.dumps({"mcpServers": {"time": time}}))
+
+    def __call__(
+        self, *words: object, code: int = 0, text: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [self.program, *map(str, words)],
+            env=self.env,
+            cwd=self.folder,
+            input="" if text is None else text,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *words: object, code: int = 0) -> Any:
+        return json.loads(self(*words, "--json", code=code).stdout)
+
+    def turn(self, *words: object) -> str:
+        """Runs a turn and gives its session."""
+        return self("run", *words).stderr.rstrip().rsplit("session ", 1)[1]
+
+
+@pytest.fixture
+def omni(release_dir: Path, server: DemoServer, tmp_path: Path, root: Path) -> Omni:
+    return Omni(release_dir / "omni", server, tmp_path, root)
+
+
+def test_the_answer_goes_to_standard_output_and_all_else_beside_it(omni: Omni):
+    done = omni("run", "What time is it in Europe/Paris?", "--mcp", omni.servers, "--approve", "approve")
+    assert done.stdout.startswith("The tool says: ")
+    assert '"timezone": "Europe/Paris"' in done.stdout
+    lines = done.stderr.splitlines()
+    assert any("→ time__get_current_time" in line for line in lines)
+    assert any("✓ time__get_current_time in " in line for line in lines)
+    assert "2 rounds" in lines[-1]
+    assert "session " in lines[-1]
+
+
+def test_json_prints_the_events_one_a_line(omni: Omni):
+    done = omni("run", "Say hello.", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[0]["event_type"] == "session.created"
+    assert events[-1]["event_type"] == "agent.turn.completed"
+    assert done.stderr == ""
+
+
+def test_what_is_piped_in_follows_the_task(omni: Omni):
+    omni("run", "Sum this up", text="a long text")
+    [session] = omni.json("sessions", "list")
+    assert "a long text" in omni("sessions", "show", session["session_id"]).stdout
+
+
+def test_unattended_what_must_be_asked_is_denied(omni: Omni):
+    done = omni("run", "What time is it in Europe/Paris?", "--mcp", omni.servers)
+    assert "was not run" in done.stderr
+
+
+def test_a_session_is_resumed_forked_renamed_searched_exported_imported_and_deleted(omni: Omni):
+    session = omni.turn("The password is swordfish.")
+    omni("sessions", "resume", session, "Say hello.")
+    shown = omni("sessions", "show", session).stdout
+    assert shown.count("user: ") == 2
+    fork = omni("sessions", "fork", session, "--at", "m1").stdout.strip()
+    omni("sessions", "rename", fork, "Only the beginning")
+    assert "Only the beginning" in omni("sessions", "list").stdout
+    assert session in omni("sessions", "search", "swordfish").stdout
+    log = omni.folder / "log.jsonl"
+    log.write_text(omni("sessions", "export", session).stdout)
+    copy = omni("sessions", "import", log).stdout.strip()
+    first = omni("sessions", "show", session).stdout.splitlines()[1:]
+    assert omni("sessions", "show", copy).stdout.splitlines()[1:] == first
+    messages = omni.folder / "messages.json"
+    messages.write_text(omni("sessions", "export", session, "--format", "openai").stdout)
+    assert [message["role"] for message in json.loads(messages.read_text())] == ["user", "assistant"] * 2
+    other = omni("sessions", "import", messages).stdout.strip()
+    omni("sessions", "rm", session, fork, copy, other)
+    assert omni.json("sessions", "list") == []
+    assert b"swordfish" not in (omni.folder / "sessions.db").read_bytes()
+
+
+def test_an_unknown_session_is_not_found_with_the_exit_code_of_it(omni: Omni):
+    omni.turn("Say hello.")
+    assert "not_found" in omni("sessions", "show", "s-nowhere", code=15).stderr
+
+
+def test_servers_are_listed_and_checked(omni: Omni):
+    assert omni.json("mcp", "list", "--mcp", omni.servers)[0]["name"] == "time"
+    [checked] = omni.json("mcp", "check", "--mcp", omni.servers)
+    assert checked["ok"] is True
+    assert "get_current_time" in checked["tools"]
+    bad = omni.folder / "bad.json"
+    bad.write_text('{"mcpServers": {"gone": {"command": "no-such-program"}}}')
+    failed = omni("mcp", "check", "--mcp", bad, code=23)
+    assert "✗ gone: " in failed.stdout
+    assert "no-such-program" in failed.stdout
+
+
+def test_a_log_is_played_and_run_again(omni: Omni):
+    session = omni.turn("What time is it in Europe/Paris?", "--mcp", omni.servers, "--approve", "approve")
+    played = omni("replay", session, "--speed", "inf")
+    assert played.stdout.startswith("The tool says: ")
+    log = omni.folder / "log.jsonl"
+    log.write_text(omni("sessions", "export", session).stdout)
+    omni("test-run", log, "--approve", "approve")
+    different = omni("test-run", log, "--approve", "deny", code=1)
+    assert "+tool.execution.denied" in different.stdout.replace(" ", "")
+
+
+def test_ctrl_c_cancels_and_leaves_a_valid_session(omni: Omni, server: DemoServer):
+    argv = [omni.program, "run", "Go on.", "-m", "openai/demo-chunks-5000-pace-20"]
+    with subprocess.Popen(
+        argv, env=omni.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        run.stdout.read(1)
+        run.send_signal(signal.SIGINT)
+        _, notes = run.communicate(timeout=60)
+    assert run.returncode == 130, notes
+    server.wait_for(lambda s: s.open_streams == 0)
+    session = notes.rstrip().rsplit("session ", 1)[1]
+    assert "user: Go on." in omni("sessions", "show", session).stdout
+    omni("sessions", "resume", session, "Say hello.")
+
+
+def test_a_wrong_configuration_is_told_with_its_file_and_a_near_match(omni: Omni):
+    (omni.folder / "agent.toml").write_text('model = "openai/demo"\nmax_tool_round = 3\n')
+    failed = omni("run", "Say hello.", "--config", "agent.toml", code=11)
+    assert "agent.toml" in failed.stderr
+    assert "max_tool_rounds" in failed.stderr
