@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Resolves requirements/runtime.txt and requirements/dev.txt anew: for CPython 3.10 and newer on every platform,
+# Resolves requirements/{runtime,dev,mcp_servers}.txt anew: for CPython 3.10 and newer on every platform,
 # with hashes and without any index address. Run it after a change of the dependencies in pyproject.toml.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,4 +15,7 @@ compile() {
 compile --upgrade --output-file requirements/runtime.txt
 compile --extra dev --no-emit-package omni-bridge --constraint requirements/runtime.txt \
     --output-file requirements/dev.txt
-echo 'written: requirements/runtime.txt requirements/dev.txt'
+# What the MCP tests run, in an environment of its own: it must fit nothing of ours (tools/mcp_servers.sh).
+uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
+    --custom-compile-command 'make lock' --upgrade --output-file requirements/mcp_servers.txt requirements/mcp_servers.in
+echo 'written: requirements/runtime.txt requirements/dev.txt requirements/mcp_servers.txt'
