@@ -26,7 +26,7 @@ STAMP_BUILD := $(VENV)/.stamp-build
 
 say = @printf '\n\033[1m== %s\033[0m\n' '$(1)'
 
-.PHONY: help build mcp-servers demo test test-rust test-python lint check fix lock replay bench bench-micro soak fuzz fuzz-quick wheel clean
+.PHONY: help build mcp-servers conformance demo test test-rust test-python lint check fix lock replay bench bench-micro soak fuzz fuzz-quick wheel clean
 
 help: ## list the targets (this text)
 	@printf 'omni_bridge: make TARGET\n\n'
@@ -69,6 +69,10 @@ mcp-servers: $(STAMP_DEPS) ## the real MCP servers that the demo and the tests s
 test-rust: build mcp-servers ## the Rust tests alone
 	$(call say,Rust tests)
 	@cargo test --release --locked --workspace --exclude omni-pyext
+
+conformance: build mcp-servers ## the MCP client against the protocol's public conformance suite
+	@cargo build --release --locked --quiet -p omni-agent --example mcp_conformance
+	@bash tools/mcp_conformance.sh $(CURDIR)/target/release/examples/mcp_conformance
 
 test-python: build mcp-servers ## the Python tests alone (ARGS= goes to pytest)
 	$(call say,Python tests)
