@@ -256,6 +256,7 @@ impl Agent {
 
     /// Gives sessions that no turn needs back to other processes at once, not after some seconds.
     pub async fn release(&self) {
+        self.0.give_back().await;
         let lingering = std::mem::take(&mut *lock(&self.0.lingering));
         for (_, task) in lingering.into_values() {
             task.abort();
