@@ -12,9 +12,11 @@ struct Place {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let config = AgentConfig::from_toml("model = 'openai/gpt-5-mini'\napproval.default = 'approve'")?;
-    let weather = HostTools::new().tool("get_weather", "The weather in a city, now.", |place: Place| async move {
-        format!("18 °C and sunny in {}", place.city)
-    });
+    let weather = HostTools::new().tool(
+        "get_weather",
+        "The weather in a city, now.",
+        |place: Place| async move { format!("18 °C and sunny in {}", place.city) },
+    );
     let agent = Agent::builder(config)
         .model(Arc::new(Client::builder().build()?))
         .store(Arc::new(SqliteStore::in_memory()?))
@@ -24,7 +26,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(event) = run.next().await {
         match event.payload {
             Payload::ToolStarted { name } => println!("calling {name}"),
-            Payload::StreamChunk { kind: ChunkKind::Text, text, .. } => print!("{text}"),
+            Payload::StreamChunk {
+                kind: ChunkKind::Text,
+                text,
+                ..
+            } => print!("{text}"),
             _ => {}
         }
     }

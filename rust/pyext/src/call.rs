@@ -115,6 +115,11 @@ async fn answer(one: impl Future<Output = Item> + Send, mut ending: Ending) {
     ending.whole = true;
 }
 
+async fn pumped(work: impl Future<Output = ()> + Send, mut ending: Ending) {
+    work.await;
+    ending.whole = true;
+}
+
 /// Has the runtime do `work`, the only one under way if `alone`.
 ///
 /// Then the runtime's threads sleep, and to wake one takes longer than to send a request: so the work is begun here, and
@@ -197,13 +202,8 @@ impl Call {
                 (begin(runtime, alone, answer(chat, ending)), None)
             }
             Work::Pump(pump) => {
-                let pump = pump(Feed(Arc::clone(&self.mailbox)));
-                let mut ending = ending;
-                let pumped = async move {
-                    pump.await;
-                    ending.whole = true;
-                };
-                (runtime.spawn(pumped).abort_handle(), None)
+                let work = pump(Feed(Arc::clone(&self.mailbox)));
+                (runtime.spawn(pumped(work, ending)).abort_handle(), None)
             }
             Work::Op(op) => {
                 let op = async move {
