@@ -54,7 +54,7 @@ def test_a_turn_tells_its_events_and_its_outcome():
             )
             text = "".join(e.payload["text"] for e in seen if e.event_type == "assistant.stream.chunk")
             assert text == outcome["text"] != ""
-            assert outcome["ending"]["ending"] == "completed"
+            assert outcome["ending"] == "completed"
             assert run.session_id == seen[0].session_id
 
     asyncio.run(main())
@@ -151,7 +151,7 @@ def test_arguments_that_do_not_fit_are_told_to_the_model_with_their_path():
             [failed] = [e for e in await events(run) if e.event_type == "tool.execution.failed"]
             assert failed.payload["kind"] == "invalid_arguments"
             assert failed.payload["message"].startswith("city: ")
-            assert (await run.outcome())["ending"]["ending"] == "completed"
+            assert (await run.outcome())["ending"] == "completed"
 
     asyncio.run(main())
 
@@ -188,7 +188,7 @@ def test_an_approval_for_the_session_is_asked_once():
                 assert event.call_id is not None
                 asked.append(event.call_id)
                 run.approve(event.call_id, "session")
-        assert (await run.outcome())["ending"]["ending"] == "completed"
+        assert (await run.outcome())["ending"] == "completed"
         assert run.session_id is not None
         return run.session_id
 
@@ -226,7 +226,7 @@ def test_cancel_in_a_tool_cancels_the_tool_and_the_session_goes_on():
             results = [message["tool_call_id"] for message in stored if message["role"] == "tool"]
             assert calls == results != []
             again = await one.run("Say hello.", session_id=session_id).outcome()
-            assert again["ending"]["ending"] == "completed"
+            assert again["ending"] == "completed"
 
     asyncio.run(asyncio.wait_for(main(), 60))
 

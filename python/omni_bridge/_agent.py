@@ -52,14 +52,14 @@ class Agent:
         InvalidRequestError: A field that does not exist, with a near match, or one of a wrong kind,
             with its path.
 
-    >>> import asyncio
+    >>> import asyncio, omni_bridge
     >>> from omni_bridge.testing import DemoServer
     >>> def get_weather(city: str) -> str:
     ...     "The weather in a city, now."
     ...     return f"18 °C and sunny in {city}"
     >>> async def main(base: str) -> str:
-    ...     may = {"approval": {"default": "approve"}, "request": {"api_base": base}}
-    ...     async with Agent("openai/demo", [get_weather], **may) as agent:
+    ...     omni_bridge.register_provider("agents", "openai_chat", base)
+    ...     async with Agent("agents/demo", [get_weather], approval={"default": "approve"}) as agent:
     ...         run = agent.run("What is the weather in Paris?")
     ...         async for event in run:
     ...             if event.event_type == "tool.execution.completed":

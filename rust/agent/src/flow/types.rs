@@ -234,7 +234,8 @@ pub struct Outcome {
     pub session_id: String,
     /// The turn.
     pub turn_id: String,
-    /// How it ended.
+    /// How it ended; its fields stand beside the others.
+    #[serde(flatten)]
     pub ending: Ending,
     /// The last assistant message, if there is one.
     pub message_id: Option<String>,
