@@ -333,6 +333,10 @@ impl AgentHost {
                         while let Some(event) = reader.next().await {
                             feed.put(document(&event)).await;
                         }
+                        // It ends early only where the store could not be read.
+                        if let Some(error) = reader.failure() {
+                            feed.put(Item::Failed(error.clone())).await;
+                        }
                         return;
                     }
                     let mut events = std::pin::pin!(omni_agent::follow(store, session_id, after));
