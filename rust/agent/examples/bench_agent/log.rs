@@ -1,9 +1,8 @@
 //! Logs of whole turns, as the agent itself writes them: one turn is run, and its events are numbered anew.
 
 use crate::model::Model;
-use crate::{agent, turn};
-use omni_agent::{NewEvent, Payload, RunInput, SessionStore, SqliteStore};
-use std::sync::Arc;
+use crate::{agent, asks, turn};
+use omni_agent::{NewEvent, Payload, SessionStore, SqliteStore};
 
 /// Turns that go into one commit when a long session is made.
 const AT_ONCE: usize = 100;
@@ -18,8 +17,7 @@ impl Turn {
     /// Runs a turn and takes its events.
     pub async fn recorded(store: &SqliteStore) -> Self {
         let agent = agent(&Model::default(), store, None);
-        let input = RunInput::new(question()).new_session("template");
-        turn(&agent, input).await;
+        turn(&agent, asks().new_session("template")).await;
         agent.release().await;
         let events = store.events("template", 0, usize::MAX).await.unwrap();
         let mut first: Vec<NewEvent> = events
@@ -108,8 +106,6 @@ fn compacted(number: usize) -> NewEvent {
 }
 
 /// What the user says in every turn.
-pub fn question() -> Arc<str> {
-    "What a person asks, in about as many words as people use when they ask something. "
-        .repeat(6)
-        .into()
+pub fn question() -> String {
+    "What a person asks, in about as many words as people use when they ask something. ".repeat(6)
 }

@@ -16,10 +16,8 @@ mod log;
 mod model;
 
 use log::{Turn, question};
-use model::{DELTAS, Gate, MODEL, Model, answer};
-use omni_agent::{
-    Agent, AgentConfig, Durability, PathQuery, Payload, RunInput, SessionStore, SqliteStore,
-};
+use model::{Gate, MODEL, Model, answer};
+use omni_agent::{Agent, AgentConfig, Durability, PathQuery, Payload, RunInput, SessionStore, SqliteStore};
 use omni_core::{ChatModel, Message, Request};
 use std::path::Path;
 use std::sync::Arc;
@@ -103,7 +101,7 @@ async fn bare(model: &Model, messages: &[Message]) -> Duration {
 }
 
 fn asks() -> RunInput {
-    RunInput::new(Message::user(&*question()))
+    RunInput::new(Message::user(question()))
 }
 
 async fn path(store: &SqliteStore, id: &str) -> Vec<Message> {
@@ -129,8 +127,14 @@ async fn turns(sessions: usize) {
         // What makes a session is one commit, which `commits` leaves out.
         most_first = most_first.max(store.commits() - before + 1);
         let mut seen = path(&store, &id).await;
-        let mut halves = store.create(Some(format!("h{session}")), Vec::new()).await.unwrap();
-        let mut groups = store.create(Some(format!("g{session}")), Vec::new()).await.unwrap();
+        let mut halves = store
+            .create(Some(format!("h{session}")), Vec::new())
+            .await
+            .unwrap();
+        let mut groups = store
+            .create(Some(format!("g{session}")), Vec::new())
+            .await
+            .unwrap();
         // The first ones warm everything up.
         let counts = session > 0;
         for number in 0..TURNS {
@@ -143,7 +147,7 @@ async fn turns(sessions: usize) {
                         whole.extend(counts.then_some(took));
                     }
                     1 => {
-                        seen.push(Message::user(&*question()));
+                        seen.push(Message::user(question()));
                         let took = bare(&model, &seen).await;
                         seen.push(Message::assistant(answer()));
                         calls.extend(counts.then_some(took));
@@ -168,9 +172,19 @@ async fn turns(sessions: usize) {
     let [whole, call, commit, group] = [whole, calls, commits, grouped].map(median);
     record("agent.turn.wall", whole, "µs", Some(call));
     record("agent.turn.overhead", whole - call, "µs", Some(commit));
-    record("agent.turn.overhead_vs_whole_turn_in_one_commit", whole - call, "µs", Some(group));
+    record(
+        "agent.turn.overhead_vs_whole_turn_in_one_commit",
+        whole - call,
+        "µs",
+        Some(group),
+    );
     record("agent.turn.commits", most as f64, "commits", None);
-    record("agent.turn.commits.new_session", most_first as f64, "commits", None);
+    record(
+        "agent.turn.commits.new_session",
+        most_first as f64,
+        "commits",
+        None,
+    );
 }
 
 // -------------------------------------------------------------------------------------------------- opening
@@ -225,7 +239,9 @@ async fn agents() {
     let store = opened(folder.path());
     let template = Turn::recorded(&store).await;
     for number in 0..AGENTS {
-        template.session(&store, &format!("s{number}"), MESSAGES, None).await;
+        template
+            .session(&store, &format!("s{number}"), MESSAGES, None)
+            .await;
     }
     let gate = Gate::new();
     let model = Model::behind(gate.clone());
@@ -253,7 +269,10 @@ async fn agents() {
 /// Resident memory of this process in MB.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     let kb: f64 = line.split_whitespace().next().unwrap().parse().unwrap();
     kb / 1024.0
 }
@@ -283,13 +302,16 @@ async fn growth(rounds: usize) {
         let names = [format!("short{round}"), format!("long{round}")];
         let whole = [format!("short{round}w"), format!("long{round}w")];
         let mut seen = [vec![], vec![]];
-        for (at, (messages, every)) in [(SHORT_PATH, SHORT_PATH / 2), (LONG_PATH, 25)].into_iter().enumerate() {
+        for (at, (messages, every)) in [(SHORT_PATH, SHORT_PATH / 2), (LONG_PATH, 25)]
+            .into_iter()
+            .enumerate()
+        {
             template.session(&store, &names[at], messages, Some(every)).await;
             template.session(&store, &whole[at], messages, None).await;
             seen[at] = path(&store, &whole[at]).await;
             turn(&compacting, asks().session(names[at].as_str())).await;
             turn(&sending, asks().session(whole[at].as_str())).await;
-            seen[at].push(Message::user(&*question()));
+            seen[at].push(Message::user(question()));
             seen[at].push(Message::assistant(answer()));
         }
         for number in 0..TURNS {
@@ -298,7 +320,7 @@ async fn growth(rounds: usize) {
             }
             for at in [number % 2, (number + 1) % 2] {
                 sent[at].push(turn(&sending, asks().session(whole[at].as_str())).await);
-                seen[at].push(Message::user(&*question()));
+                seen[at].push(Message::user(question()));
                 calls[at].push(bare(&model, &seen[at]).await);
                 seen[at].push(Message::assistant(answer()));
             }
@@ -320,7 +342,12 @@ async fn growth(rounds: usize) {
     record("agent.growth.turn.reopened", long, "µs", Some(short));
     let [short_sent, long_sent] = sent.map(median);
     let [short_call, long_call] = calls.map(median);
-    record("agent.growth.turn.all_sent.wall", long_sent, "µs", Some(long_call));
+    record(
+        "agent.growth.turn.all_sent.wall",
+        long_sent,
+        "µs",
+        Some(long_call),
+    );
     record(
         "agent.growth.turn.all_sent.overhead",
         long_sent - long_call,

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 pub const MODEL: &str = "bench/one";
 /// What one delta says; an answer has [`DELTAS`] of them.
 const WORDS: &str = "lorem ipsum dolor sit amet ";
-pub const DELTAS: usize = 20;
+const DELTAS: usize = 20;
 
 /// The whole answer.
 pub fn answer() -> String {
@@ -148,6 +148,10 @@ impl ChatModel for Model {
     }
 
     fn count_tokens(&self, _: Request) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async { Err(Error::internal("no request of these benchmarks needs its tokens counted")) })
+        Box::pin(async {
+            Err(Error::internal(
+                "no request of these benchmarks needs its tokens counted",
+            ))
+        })
     }
 }

@@ -211,13 +211,16 @@ impl Run {
     }
 
     /// Waits for the end, whether or not the events are read.
-    pub async fn outcome(&self) -> Outcome {
-        self.handle.outcome().await
+    pub fn outcome(&self) -> impl Future<Output = Outcome> + Send + use<> {
+        // The future borrows no run, which is not `Sync`: a spawned task may wait for it.
+        let handle = self.handle();
+        async move { handle.outcome().await }
     }
 
     /// As [`Run::outcome`], with an error for a turn that was not completed.
-    pub async fn result(&self) -> Result<Outcome> {
-        self.handle.result().await
+    pub fn result(&self) -> impl Future<Output = Result<Outcome>> + Send + use<> {
+        let handle = self.handle();
+        async move { handle.result().await }
     }
 
     fn is_last(&mut self, event: &AgentEvent) -> bool {
