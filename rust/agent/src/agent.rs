@@ -7,11 +7,11 @@ mod view;
 
 use crate::bus::Reader;
 use crate::compaction;
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, StoreConfig};
 use crate::driver::{Clock, Driver, Order};
 use crate::flow::Input;
 use crate::protocol::{LogLevel, Payload};
-use crate::session::{NewEvent, SessionInfo, SessionStore};
+use crate::session::{Durability, NewEvent, SessionInfo, SessionStore, SqliteStore};
 use crate::tool::{Notice, ToolSource};
 use omni_core::{ChatModel, Error, Request, Result};
 use open::Sessions;
@@ -39,13 +39,11 @@ const EARLY: usize = 64;
 /// use futures_util::StreamExt as _;
 /// use omni_agent::{Agent, AgentConfig, HostTools, Payload};
 /// # use std::sync::Arc;
-/// # async fn example(client: impl omni_core::ChatModel + 'static, store: impl omni_agent::SessionStore + 'static)
-/// # -> omni_core::Result<()> {
+/// # async fn example(client: impl omni_core::ChatModel + 'static) -> omni_core::Result<()> {
 ///
 /// let tools = HostTools::new().raw("now", "The time.", serde_json::json!({"type": "object"}), |_| async { "noon" });
 /// let agent = Agent::builder(AgentConfig::new("openai/gpt-5-mini"))
 ///     .model(Arc::new(client))
-///     .store(Arc::new(store))
 ///     .tools(Arc::new(tools))
 ///     .build()?;
 /// let mut run = agent.run("What time is it?").await?;
@@ -101,7 +99,7 @@ impl AgentBuilder {
         self
     }
 
-    /// Where sessions are kept.
+    /// Where sessions are kept, in place of what the configuration says (`session_store`, or memory).
     #[must_use]
     pub fn store(mut self, store: Arc<dyn SessionStore>) -> Self {
         self.store = Some(store);
@@ -118,8 +116,8 @@ impl AgentBuilder {
     /// The agent.
     ///
     /// # Errors
-    /// `invalid_request` for a configuration that its check refuses, two sources of one name, a missing model or
-    /// store, or an approvals file that cannot be read.
+    /// `invalid_request` for a configuration that its check refuses, two sources of one name, a missing model, or an
+    /// approvals file that cannot be read; and what the session store says that cannot be opened.
     pub fn build(self) -> Result<Agent> {
         self.config.check()?;
         let mut names = BTreeSet::new();
@@ -131,15 +129,20 @@ impl AgentBuilder {
                 )));
             }
         }
-        let missing =
-            |what: &str| Error::invalid(format!("an agent needs a {what}: call the builder's {what}(…)"));
+        let model = self.model;
+        let model =
+            model.ok_or_else(|| Error::invalid("an agent needs a model: call the builder's model(…)"))?;
+        let store = match self.store {
+            Some(store) => store,
+            None => opened(self.config.session_store.as_ref())?,
+        };
         let always = match &self.config.approval.file {
             Some(file) => grants::read(file)?,
             None => BTreeSet::new(),
         };
         let inner = Arc::new(Inner {
-            model: self.model.ok_or_else(|| missing("model"))?,
-            store: self.store.ok_or_else(|| missing("store"))?,
+            model,
+            store,
             sources: self.sources,
             sessions: Sessions::default(),
             always: Mutex::new(always),
@@ -253,6 +256,7 @@ impl Agent {
 
     /// Gives sessions that no turn needs back to other processes at once, not after some seconds.
     pub async fn release(&self) {
+        self.0.give_back().await;
         let lingering = std::mem::take(&mut *lock(&self.0.lingering));
         for (_, task) in lingering.into_values() {
             task.abort();
@@ -376,6 +380,16 @@ impl Inner {
             before.abort();
         }
     }
+}
+
+/// The store that a configuration names.
+fn opened(config: Option<&StoreConfig>) -> Result<Arc<dyn SessionStore>> {
+    let store = match config {
+        None => SqliteStore::in_memory()?,
+        Some(StoreConfig::Path(path)) => SqliteStore::open(path, Durability::default())?,
+        Some(StoreConfig::Full { path, durability }) => SqliteStore::open(path, *durability)?,
+    };
+    Ok(Arc::new(store))
 }
 
 /// Keeps a task, and forgets those that have ended.

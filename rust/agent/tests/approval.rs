@@ -187,7 +187,10 @@ async fn a_file_that_cannot_be_read_is_an_error_that_names_it() {
     std::fs::write(&file, "{").unwrap();
     let mut config = asks();
     config.approval.file = Some(file);
-    let error = omni_agent::Agent::builder(config).build().unwrap_err();
+    let error = omni_agent::Agent::builder(config)
+        .model(std::sync::Arc::new(Script::new([says("x")])))
+        .build()
+        .unwrap_err();
     assert!(error.message.contains("approvals.json"), "{error}");
 }
 

@@ -222,11 +222,8 @@ fn ids_say_turn_round_and_place() {
         for event in events {
             turns.push(event.turn_id.clone().unwrap());
             match &event.payload {
-                Payload::StreamStarted { .. } => {
-                    calls.push((event.call_id.clone().unwrap(), event.parent.clone()))
-                }
-                Payload::ToolProposed { .. } => {
-                    calls.push((event.call_id.clone().unwrap(), event.parent.clone()))
+                Payload::StreamStarted { .. } | Payload::ToolProposed { .. } => {
+                    calls.push((event.call_id.clone().unwrap(), event.parent.clone()));
                 }
                 Payload::MessageSaved { message_id, .. } => messages.push(message_id.clone()),
                 _ => {}

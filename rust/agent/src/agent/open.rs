@@ -49,7 +49,7 @@ struct Slot {
     writer: Option<Box<dyn SessionWriter>>,
     /// The loop as the last turn left it.
     flow: Option<Flow>,
-    /// A commit failed: the writer may not be the session's any more.
+    /// A commit failed, or the session was given back: the writer is not the session's any more.
     broken: bool,
     title: Option<String>,
 }
@@ -146,6 +146,36 @@ impl Inner {
             _ => Flow::new(Arc::clone(&self.config), self.view(&session_id, input).await?),
         };
         Ok((lease, flow))
+    }
+
+    /// Gives the sessions that no turn needs back, and waits until other processes can have them.
+    pub(super) async fn give_back(self: &Arc<Self>) {
+        let idle: Vec<Lease> = {
+            let map = lock(&self.sessions.map);
+            let idle = map.open.iter().filter(|(id, _)| !map.running.contains_key(*id));
+            let holds = idle.filter_map(|(id, open)| {
+                Some(Lease {
+                    agent: Arc::clone(self),
+                    session_id: id.clone(),
+                    open: Some(open.upgrade()?),
+                    runs: false,
+                })
+            });
+            holds.collect()
+        };
+        for lease in idle {
+            let writer = {
+                let mut slot = lease.held().slot.lock().await;
+                slot.flow = None;
+                // A turn that begins meanwhile opens it again.
+                slot.broken = true;
+                slot.writer.take()
+            };
+            if let Some(writer) = writer {
+                // What fails here ends with the lease's time.
+                let _ = writer.close().await;
+            }
+        }
     }
 
     /// Takes the right to run a turn of a session, of which there is one in this agent.
@@ -252,6 +282,11 @@ impl Lease {
         let open = self.held();
         // Held until they are published: readers get them in the order of their `seq`.
         let mut slot = open.slot.lock().await;
+        if slot.broken {
+            return Err(Error::internal(
+                "the session was given back; nothing more is stored in it",
+            ));
+        }
         let stored = match slot.writer.as_mut() {
             Some(writer) => writer.append(events).await,
             None => self.create(&mut slot, events).await,

@@ -312,6 +312,27 @@ fn compactions(connection: &Connection, session_id: &str) -> Inner<Vec<AgentEven
     Ok(events)
 }
 
+/// The types of the events that `Payload::is_landmark` looks at.
+pub(super) const LANDMARK: &str = "event_type IN ('agent.compaction.completed', 'tool.execution.approved')";
+
+/// The events that matter beyond their turn, in order.
+pub(super) fn landmarks(connection: &Connection, session_id: &str) -> Inner<Vec<AgentEvent>> {
+    row::need(connection, session_id)?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {} FROM events WHERE session_id = ?1 AND {LANDMARK} ORDER BY seq",
+        row::EVENT
+    ))?;
+    let mut rows = statement.query([session_id])?;
+    let mut events = Vec::new();
+    while let Some(found) = rows.next()? {
+        let event = row::event(found)?;
+        if event.payload.is_landmark() {
+            events.push(event);
+        }
+    }
+    Ok(events)
+}
+
 /// Takes a session out of every table. Inside a transaction.
 pub(super) fn delete(connection: &Connection, session_id: &str) -> Inner<()> {
     connection.execute(

@@ -330,6 +330,16 @@ impl SessionStore for SqliteStore {
         })
     }
 
+    fn landmarks<'a>(&'a self, session_id: &'a str) -> BoxFuture<'a, Result<Vec<AgentEvent>>> {
+        let session_id = session_id.to_owned();
+        Box::pin(async move {
+            self.look("reading a session's landmarks", move |connection| {
+                log::landmarks(connection, &session_id)
+            })
+            .await
+        })
+    }
+
     fn path(&self, session_id: &str, query: PathQuery) -> BoxFuture<'_, Result<Vec<StoredMessage>>> {
         let session_id = session_id.to_owned();
         Box::pin(async move {

@@ -96,8 +96,8 @@ async fn an_old_schema_is_brought_to_this_one_with_all_that_is_in_it() {
     make(&folder.open(), "s", chain(&["the quick fox"])).await;
     let path = copy(&folder);
     let raw = rusqlite::Connection::open(&path).unwrap();
-    // Version 1 had no search.
-    raw.execute_batch("DROP TABLE search; PRAGMA user_version = 1")
+    // Version 1 had no search, and version 2 no index of landmarks.
+    raw.execute_batch("DROP INDEX landmarks; DROP TABLE search; PRAGMA user_version = 1")
         .unwrap();
     drop(raw);
     let store = SqliteStore::open(&path, Durability::ProcessKill).unwrap();
@@ -107,7 +107,7 @@ async fn an_old_schema_is_brought_to_this_one_with_all_that_is_in_it() {
         .unwrap()
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
     assert!(store.check().await.unwrap().is_empty());
 }
 
