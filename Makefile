@@ -110,12 +110,14 @@ replay: build ## send the recorded exchanges of ../shared/wire through both engi
 	$(call say,the recorded requests: read into the contract and encoded again)
 	@$(BIN)/python -m tests.replay.offline all --what requests
 
-bench: build ## the doors beside LiteLLM and HTTP, the native engine beside floors and peers; benches/results
+bench: build mcp-servers ## the doors beside LiteLLM and HTTP, the native engine beside floors and peers, the agent; benches/results
 	$(call say,the benchmark programs)
 	@cargo build --release --locked --quiet -p omni-bench
+	@cargo build --release --locked --quiet -p omni-agent --examples
 	@bash benches/peers/build.sh
 	@$(BIN)/python benches/doors/run.py $(ARGS)
 	@$(BIN)/python benches/doors/native.py $(ARGS)
+	@$(BIN)/python benches/doors/agent.py $(ARGS)
 
 bench-micro: build ## pytest-benchmark and criterion: one function at a time
 	@$(BIN)/python -m pytest benches/python --benchmark-enable --benchmark-only $(ARGS)

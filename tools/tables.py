@@ -34,6 +34,10 @@ def native() -> list[Record]:
     return read(RESULTS / "native.json")
 
 
+def agent() -> list[Record]:
+    return read(RESULTS / "agent.json")
+
+
 def with_bars(records: list[Record]) -> str:
     """The rows that have a bar, in the bars' order."""
     by_name = {record.name: record for record in records}
@@ -94,6 +98,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "bench": lambda: markdown(doors()),
     "native-bars": lambda: with_bars(native()),
     "native": lambda: markdown(native()),
+    "agent-bars": lambda: with_bars(agent()),
+    "agent": lambda: markdown(agent()),
     "soak": soak,
     "replay": replay,
     "replay-all": replay_all,

@@ -35,12 +35,36 @@ FONT = 'font-family="Helvetica, Arial, sans-serif"'
 OURS, THEIRS, INK, SOFT = "#2f6f4f", "#b9c2bd", "#1d2421", "#5c6763"
 
 
-def draw(records: Iterable[Record]) -> str:
+# The agent's rows.
+AGENT_ROWS = [
+    (
+        "What a turn without tools adds to the bare call",
+        "agent.turn.overhead",
+        "the agent",
+        "one commit",
+    ),
+    ("A tool call to an MCP server (stdio)", "agent.mcp.round.echo.p50", "the agent", "rmcp directly"),
+    (
+        "Opening a session at its last 100 messages",
+        "agent.open.10000_messages",
+        "of 10,000",
+        "of 100",
+    ),
+    ("A turn in a long session, beside one in a short one", "agent.growth.turn", "5,000 messages", "10"),
+    ("Resident memory", "agent.memory.agents_200.resident", "200 turns at once", "before"),
+]
+
+
+def draw(
+    records: Iterable[Record],
+    rows: Iterable[tuple[str, str, str, str]] = ROWS,
+    heading: str = "omni_bridge beside its baselines, one run, one upstream (make bench)",
+) -> str:
     by_name = {record.name: record for record in records}
-    rows = [row for row in ROWS if row[1] in by_name]
-    height = TOP + ROW * len(rows) + 16
-    parts = opened(height, "omni_bridge beside its baselines, one run, one upstream (make bench)")
-    for place, (title, name, ours, theirs) in enumerate(rows):
+    measured = [row for row in rows if row[1] in by_name]
+    height = TOP + ROW * len(measured) + 16
+    parts = opened(height, heading)
+    for place, (title, name, ours, theirs) in enumerate(measured):
         parts += pair(TOP + place * ROW, title, by_name[name], ours, theirs)
     return "\n".join([*parts, "</svg>"]) + "\n"
 

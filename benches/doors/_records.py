@@ -74,6 +74,18 @@ BARS = [
     Bar("native.memory.streams_100.resident", at_most=20.0, absolute=True),
     Bar("native.start.first_token.rust", at_most=50.0, absolute=True),
     Bar("native.start.first_token.python_over_asyncio", at_most=50.0, absolute=True),
+    # The rows that concern the agent (agent.py).
+    Bar("agent.turn.overhead", at_most=2.5),
+    Bar("agent.turn.commits", at_most=2.0, absolute=True),
+    *[Bar(f"agent.mcp.round.{server}.p50", at_most=1.3) for server in ("echo", "python", "time")],
+    Bar("agent.events.10_readers.rate", at_least=10_000.0, absolute=True),
+    Bar("agent.events.10_readers.one_by_one.rate", at_least=10_000.0, absolute=True),
+    Bar("agent.open.10000_messages", at_most=50.0, absolute=True),
+    Bar("agent.memory.agents_200.resident", at_most=300.0, absolute=True),
+    *[
+        Bar(f"agent.growth.turn{how}", at_most=1.2)
+        for how in ("", ".reopened", ".all_sent.overhead")
+    ],
 ]
 BAR_OF = {bar.name: bar for bar in BARS}
 

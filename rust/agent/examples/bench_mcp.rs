@@ -1,5 +1,5 @@
 //! What a tool round costs: a call through `McpServer` beside the same call made with rmcp directly, to a server of the
-//! same program over stdio, in turns. Prints one JSON record a server.
+//! same program over stdio, in turns. One JSON record a line: {name, value, unit, baseline, ratio}.
 //!
 //!     bench_mcp [CALLS]
 //!
@@ -110,17 +110,17 @@ fn cases() -> Result<Vec<Case>> {
 async fn bench(calls: usize) -> Result<()> {
     for case in cases()? {
         let (ours, direct) = both(&case, calls).await?;
-        let record = json!({
-            "bench": "mcp_tool_round",
-            "server": case.name,
-            "calls": calls,
-            "us": micros(&ours, 0.5),
-            "us_p95": micros(&ours, 0.95),
-            "baseline_us": micros(&direct, 0.5),
-            "baseline_us_p95": micros(&direct, 0.95),
-            "ratio": micros(&ours, 0.5) / micros(&direct, 0.5),
-        });
-        println!("{record}");
+        for (label, share) in [("p50", 0.5), ("p95", 0.95)] {
+            let (value, baseline) = (micros(&ours, share), micros(&direct, share));
+            let record = json!({
+                "name": format!("agent.mcp.round.{}.{label}", case.name),
+                "value": value,
+                "unit": "µs",
+                "baseline": baseline,
+                "ratio": value / baseline,
+            });
+            println!("{record}");
+        }
     }
     Ok(())
 }
@@ -210,6 +210,7 @@ fn invocation(case: &Case) -> Invocation {
     Invocation {
         own_name: case.tool.to_owned(),
         arguments: case.arguments.clone(),
+        session_id: String::new(),
         call_id: "bench".to_owned(),
         progress: ProgressSink::new(|_| ()),
     }

@@ -87,6 +87,7 @@ fn invocation(tool: &str) -> Invocation {
     Invocation {
         own_name: tool.to_owned(),
         arguments,
+        session_id: String::new(),
         call_id: "conformance".to_owned(),
         progress: ProgressSink::new(|_| ()),
     }
