@@ -124,7 +124,7 @@ bench-micro: build ## pytest-benchmark and criterion: one function at a time
 	@cargo bench --locked -p omni-core
 	@cargo bench --locked -p omni-providers
 
-soak: build ## 100,000 streams and 1,000 exits through each engine; writes benches/results/soak.json
+soak: build ## 100,000 streams, 1,000 exits through each engine, 1,000 kills; writes benches/results/soak.json
 	@$(BIN)/python -m tests.soak --full --out benches/results/soak.json
 
 # -------------------------------------------------------------------------------------------- shipping

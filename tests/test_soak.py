@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak import exits, streams
+from tests.soak import exits, kills, streams
 
 
 @pytest.mark.parametrize("engine", ["litellm", "native"])
@@ -12,6 +12,12 @@ def test_40_exits_in_the_middle_of_a_stream(engine: str):
     left = exits.measure(40, engine=engine)
     assert left.exits == 40
     left.check()
+
+
+def test_40_kills_at_random_moments_of_an_agents_run_lose_nothing():
+    found = kills.measure(40)
+    assert found.kills == 40
+    found.check()
 
 
 @pytest.mark.parametrize("engine", ["litellm", "native"])

@@ -1,10 +1,10 @@
 """`make soak`: the full forms of what `make test` checks with bounds.
 
-python -m tests.soak --streams 2000 --exits 40
+python -m tests.soak --streams 2000 --exits 40 --kills 40
 python -m tests.soak --only exits --engine native
 python -m tests.soak --full --out benches/results/soak.json
 
-`--full` is 100,000 streams and 1,000 exits, through each engine.
+`--full` is 100,000 streams and 1,000 exits, through each engine, and 1,000 kills of an agent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.soak import exits, streams
+from tests.soak import exits, kills, streams
 
 
 def record(name: str, value: float, unit: str, baseline: float | None = None) -> dict[str, Any]:
@@ -24,12 +24,13 @@ def record(name: str, value: float, unit: str, baseline: float | None = None) ->
 
 
 ENGINES = ["litellm", "native"]
+PARTS = [*ENGINES, "agent"]
 
 
 def place(entry: dict[str, Any]) -> tuple[int, bool]:
-    """LiteLLM's records stand first, streams before exits; within these the order stays."""
-    _, engine, what, *_ = entry["name"].split(".")
-    return ENGINES.index(engine), what == "exits"
+    """LiteLLM's records stand first, the agent's last, streams before exits; within these the order stays."""
+    _, part, what, *_ = entry["name"].split(".")
+    return PARTS.index(part), what == "exits"
 
 
 def main() -> int:
@@ -38,23 +39,25 @@ def main() -> int:
     )
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--exits", type=int, default=40)
-    parser.add_argument("--full", action="store_true", help="100,000 streams and 1,000 exits")
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--full", action="store_true", help="100,000 streams, 1,000 exits and 1,000 kills")
     parser.add_argument(
-        "--only", choices=["streams", "exits"], help="one half; what is not run stays in FILE"
+        "--only", choices=["streams", "exits", "kills"], help="one part; what is not run stays in FILE"
     )
     parser.add_argument("--engine", choices=[*ENGINES, "both"], default="both")
     parser.add_argument("--out", type=Path, metavar="FILE")
     options = parser.parse_args()
     many, leave = (100_000, 1_000) if options.full else (options.streams, options.exits)
+    killed = 1_000 if options.full else options.kills
 
     def tell(line: str) -> None:
         print(f"soak: {line}", file=sys.stderr, flush=True)
 
     records: list[dict[str, Any]] = []
-    results: list[streams.Streams | exits.Exits] = []
+    results: list[streams.Streams | exits.Exits | kills.Kills] = []
     for engine in ENGINES if options.engine == "both" else [options.engine]:
         name = f"soak.{engine}"
-        if options.only != "exits":
+        if options.only in (None, "streams"):
             ran = streams.measure(many, engine=engine, tell=tell)
             results.append(ran)
             last, first = ran.last, ran.first
@@ -67,7 +70,7 @@ def main() -> int:
                 record(f"{name}.streams.descriptors", last.descriptors, "descriptors", first.descriptors),
                 record(f"{name}.streams.open_calls", ran.open_calls, "calls"),
             ]
-        if options.only != "streams":
+        if options.only in (None, "exits"):
             left = exits.measure(leave, engine=engine, tell=tell)
             results.append(left)
             records += [
@@ -76,6 +79,15 @@ def main() -> int:
                 record(f"{name}.exits.slowest", max(left.seconds), "s"),
                 record(f"{name}.exits.median", sorted(left.seconds)[len(left.seconds) // 2], "s"),
             ]
+    if options.only in (None, "kills"):
+        found = kills.measure(killed, tell=tell)
+        results.append(found)
+        records += [
+            record("soak.agent.kills", found.kills, "kills"),
+            record("soak.agent.kills.in_a_turn", found.in_a_turn, "kills"),
+            record("soak.agent.kills.acknowledged", found.acknowledged, "events"),
+            record("soak.agent.kills.wrong", len(found.wrong), "findings"),
+        ]
     for entry in records:
         print(f"{entry['name']:34} {entry['value']:>12,} {entry['unit']}")
     for result in results:
