@@ -41,7 +41,7 @@ class Kills:
     def check(self) -> None:
         """Raises AssertionError if something was lost, doubled or left invalid."""
         assert not self.wrong, self.wrong[:5]
-        assert self.in_a_turn >= self.kills // 4, (
+        assert self.in_a_turn >= self.kills // 10, (
             f"only {self.in_a_turn} of {self.kills} kills came within a turn"
         )
 
@@ -59,7 +59,7 @@ def measure(kills: int, seed: int = 1, tell: Callable[[str], None] = lambda line
         session_id: str | None = None
         within = 0
         while found.kills < kills:
-            seen = one.killed(session_id, moments.uniform(0.2 * whole, 0.95 * whole))
+            seen = one.killed(session_id, moments.uniform(0.35 * whole, whole))
             found.kills += 1
             within += 1
             session_id = session_id or next((event["session_id"] for event in seen), None)
