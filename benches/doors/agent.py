@@ -32,7 +32,7 @@ PHASES: dict[str, tuple[str, list[str], int | None]] = {
     "events": ("bench_events", [], None),
     "open": ("bench_agent", ["open"], 40),
     "agents": ("bench_agent", ["agents"], None),
-    "growth": ("bench_agent", ["growth"], 4),
+    "growth": ("bench_agent", ["growth"], 8),
 }
 
 
