@@ -255,3 +255,17 @@ fn nothing() -> TurnUsage {
         ..TurnUsage::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::since;
+
+    #[test]
+    fn the_messages_since_one_are_counted_by_its_number() {
+        assert_eq!(since("m4997", 5_000), Some(4));
+        assert_eq!(since("m1", 1), Some(1));
+        for unknown in ["m7", "m", "x1", "m-1", "m18446744073709551616"] {
+            assert_eq!(since(unknown, 6), None, "{unknown}");
+        }
+    }
+}
