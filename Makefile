@@ -110,7 +110,7 @@ replay: build ## send the recorded exchanges of ../shared/wire through both engi
 	$(call say,the recorded requests: read into the contract and encoded again)
 	@$(BIN)/python -m tests.replay.offline all --what requests
 
-bench: build mcp-servers ## the doors beside LiteLLM and HTTP, the native engine beside floors and peers, the agent; benches/results
+bench: build mcp-servers ## the doors, the native engine and the agent, each beside its baselines; benches/results
 	$(call say,the benchmark programs)
 	@cargo build --release --locked --quiet -p omni-bench
 	@cargo build --release --locked --quiet -p omni-agent --examples

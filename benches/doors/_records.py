@@ -82,10 +82,7 @@ BARS = [
     Bar("agent.events.10_readers.one_by_one.rate", at_least=10_000.0, absolute=True),
     Bar("agent.open.10000_messages", at_most=50.0, absolute=True),
     Bar("agent.memory.agents_200.resident", at_most=300.0, absolute=True),
-    *[
-        Bar(f"agent.growth.turn{how}", at_most=1.2)
-        for how in ("", ".reopened", ".all_sent.overhead")
-    ],
+    *[Bar(f"agent.growth.turn{how}", at_most=1.2) for how in ("", ".reopened")],
 ]
 BAR_OF = {bar.name: bar for bar in BARS}
 

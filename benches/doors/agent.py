@@ -5,7 +5,7 @@
     python benches/doors/agent.py --only turn,open            these alone; writes nothing
     python benches/doors/agent.py --only turn --record        these alone, into agent.json
 
-Each phase is a Rust program of its own (rust/agent/examples/bench_*.rs) without Python: it compares its sides in
+Each phase is a Rust program without Python (rust/agent/examples/bench_*): it compares its sides in
 turns, checks their answers, and prints its records. No provider is asked: the model answers in the process.
 """
 
@@ -32,7 +32,7 @@ PHASES: dict[str, tuple[str, list[str], int | None]] = {
     "events": ("bench_events", [], None),
     "open": ("bench_agent", ["open"], 40),
     "agents": ("bench_agent", ["agents"], None),
-    "growth": ("bench_agent", ["growth"], 4),
+    "growth": ("bench_agent", ["growth"], 8),
 }
 
 
@@ -51,7 +51,9 @@ def measured(name: str, scale: float, out: Records) -> None:
             f"bench: {program} is not built: cargo build --release -p omni-agent --examples"
         ) from None
     if done.returncode != 0:
-        raise SystemExit(f"bench: {name} ended with exit code {done.returncode}: its own message stands above")
+        raise SystemExit(
+            f"bench: {name} ended with exit code {done.returncode}: its own message stands above"
+        )
     for line in done.stdout.splitlines():
         record = json.loads(line)
         out.add(record["name"], record["value"], record["unit"], record["baseline"])

@@ -153,7 +153,10 @@ impl Flow {
         let seen = self.history.iter().map(|seen| &seen.entry.message);
         // An empty answer stands in the log and in no request: some providers refuse it.
         let seen = seen.filter(|message| !is_empty_answer(message)).cloned();
-        system.into_iter().chain(summary).chain(seen).collect()
+        // Made once at its size: a `Vec` that grows would move a long history again and again.
+        let mut messages = Vec::with_capacity(self.history.len() + 2);
+        messages.extend(system.into_iter().chain(summary).chain(seen));
+        messages
     }
 
     /// Adds a durable event to the next commit.

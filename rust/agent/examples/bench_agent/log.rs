@@ -42,11 +42,17 @@ impl Turn {
     /// The turn of this number (from 0) in a session that has no others, in its two commits.
     pub fn commits(&self, number: usize) -> [Vec<NewEvent>; 2] {
         let asked = number * 2 + 1;
-        let of = |events: &[NewEvent], id: usize| -> Vec<NewEvent> {
-            let events = events.iter().cloned();
-            events.map(|event| numbered(event, number, id)).collect()
-        };
-        [of(&self.first, asked), of(&self.rest, asked + 1)]
+        [of(&self.first, number, asked), of(&self.rest, number, asked + 1)]
+    }
+
+    /// One of a turn's commits by itself (0 and 1), or all of its events (2), for a session that has no others.
+    pub fn alone(&self, which: usize, number: usize) -> Vec<NewEvent> {
+        let id = number + 1;
+        match which {
+            0 => of(&self.first, number, id),
+            1 => of(&self.rest, number, id),
+            _ => self.commits(number).concat(),
+        }
     }
 
     /// Makes a session of so many messages, with a compaction every so many turns that leaves two turns.
@@ -66,6 +72,11 @@ impl Turn {
         writer.close().await.unwrap();
         assert_eq!(store.info(id).await.unwrap().messages, messages as u64);
     }
+}
+
+fn of(events: &[NewEvent], number: usize, id: usize) -> Vec<NewEvent> {
+    let events = events.iter().cloned();
+    events.map(|event| numbered(event, number, id)).collect()
 }
 
 fn numbered(mut event: NewEvent, number: usize, id: usize) -> NewEvent {

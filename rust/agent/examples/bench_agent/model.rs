@@ -58,7 +58,7 @@ struct Answer {
 }
 
 impl Answer {
-    fn event(&mut self) -> Option<Event> {
+    fn event(&mut self) -> Event {
         const FIRST: usize = 2;
         const AFTER: usize = FIRST + DELTAS;
         let event = match self.at {
@@ -88,14 +88,14 @@ impl Answer {
                     ..Finish::default()
                 };
                 let reply = std::mem::take(&mut self.fold).finish(finish, Vec::new());
-                return Some(Event::Done {
+                return Event::Done {
                     reply: Box::new(reply),
-                });
+                };
             }
         };
         self.at += 1;
         self.fold.push(&event);
-        Some(event)
+        event
     }
 }
 
@@ -117,7 +117,7 @@ impl Stream for Answer {
             ready!(waiting.as_mut().poll(context));
             self.waiting = None;
         }
-        Poll::Ready(self.event())
+        Poll::Ready(Some(self.event()))
     }
 }
 

@@ -9,7 +9,8 @@ use crate::session::{PathQuery, StoredMessage};
 use omni_core::{Error, Message, Result, Role};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// Messages that are read at first; then twice as many, and so on, until the last summary's beginning is there.
+/// Messages that are read at first, if their number is not known; then twice as many, and so on, until the last
+/// summary's beginning is there.
 const FIRST: usize = 128;
 /// Events that are read at once, from the log's end, until one tells of a turn's beginning or end.
 const PAGE: u64 = 32;
@@ -45,7 +46,7 @@ impl Inner {
                 _ => None,
             }));
         let mut path = self
-            .path_of(session_id, input.at(), info.leaf, &landmarks)
+            .path_of(session_id, input.at(), (info.leaf, info.messages), &landmarks)
             .await?;
         view.open_turn = self.open_turn(session_id, info.last_seq).await?;
         view.early = self.early(session_id, &path).await?;
@@ -66,7 +67,7 @@ impl Inner {
         &self,
         session_id: &str,
         at: &At,
-        active: Option<String>,
+        (active, messages): (Option<String>, u64),
         landmarks: &[AgentEvent],
     ) -> Result<Vec<StoredMessage>> {
         let no_user = |what: &str| {
@@ -75,9 +76,9 @@ impl Inner {
             )))
         };
         match at {
-            At::Leaf => self.tail(session_id, active, landmarks).await,
+            At::Leaf => self.tail(session_id, active, landmarks, messages).await,
             At::After(None) => Ok(Vec::new()),
-            At::After(Some(id)) => self.tail(session_id, Some(id.clone()), landmarks).await,
+            At::After(Some(id)) => self.tail(session_id, Some(id.clone()), landmarks, messages).await,
             At::Edit(id) => {
                 let mut path = self.whole(session_id, Some(id.clone())).await?;
                 match path.pop() {
@@ -170,11 +171,12 @@ impl Inner {
         session_id: &str,
         leaf: Option<String>,
         landmarks: &[AgentEvent],
+        messages: u64,
     ) -> Result<Vec<StoredMessage>> {
         if leaf.is_none() {
             return Ok(Vec::new());
         }
-        let starts: HashSet<&str> = landmarks
+        let starts: Vec<&str> = landmarks
             .iter()
             .filter_map(|event| match &event.payload {
                 Payload::CompactionCompleted {
@@ -185,10 +187,11 @@ impl Inner {
                 _ => None,
             })
             .collect();
-        if starts.is_empty() {
+        let Some(newest) = starts.last() else {
             return self.whole(session_id, leaf).await;
-        }
-        let mut last = FIRST;
+        };
+        let mut last = since(newest, messages).unwrap_or(FIRST);
+        let starts: HashSet<&str> = starts.into_iter().collect();
         loop {
             let query = PathQuery {
                 leaf: leaf.clone(),
@@ -204,6 +207,13 @@ impl Inner {
             last = last.saturating_mul(2);
         }
     }
+}
+
+/// How many messages a session of so many has from this one on, if they are numbered as the agent numbers them.
+fn since(message_id: &str, messages: u64) -> Option<usize> {
+    let number: u64 = message_id.strip_prefix('m')?.parse().ok()?;
+    let count = messages.checked_sub(number)?.checked_add(1)?;
+    usize::try_from(count).ok()
 }
 
 impl SessionView {
@@ -243,5 +253,19 @@ fn nothing() -> TurnUsage {
     TurnUsage {
         cost_usd: Some(0.0),
         ..TurnUsage::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::since;
+
+    #[test]
+    fn the_messages_since_one_are_counted_by_its_number() {
+        assert_eq!(since("m4997", 5_000), Some(4));
+        assert_eq!(since("m1", 1), Some(1));
+        for unknown in ["m7", "m", "x1", "m-1", "m18446744073709551616"] {
+            assert_eq!(since(unknown, 6), None, "{unknown}");
+        }
     }
 }
