@@ -1,4 +1,5 @@
 //! The arguments of the commands around the agent; the comments are the help.
+#![allow(clippy::doc_markdown, reason = "backticks would stand in the help")]
 
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
@@ -175,6 +176,7 @@ pub(crate) enum SessionsCommand {
 }
 
 #[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_field_names, reason = "the field is the option's name")]
 pub(crate) struct Mcp {
     #[command(subcommand)]
     pub(crate) command: McpCommand,

@@ -45,9 +45,9 @@ pub(crate) async fn replay(replay: Replay) -> Result<i32, Failure> {
     Ok(DONE)
 }
 
-pub(crate) async fn test_run(test: TestRun, common: &Common) -> Result<i32, Failure> {
-    let text = std::fs::read_to_string(&test.log)
-        .map_err(|error| Failure::Io(format!("{}: {error}", test.log.display())))?;
+pub(crate) async fn test_run(run: TestRun, common: &Common) -> Result<i32, Failure> {
+    let text = std::fs::read_to_string(&run.log)
+        .map_err(|error| Failure::Io(format!("{}: {error}", run.log.display())))?;
     let log = omni_agent::read_log(&text)?;
     let asked = log.iter().find_map(|event| match &event.payload {
         Payload::TurnStarted { model, .. } => Some(model.clone()),
@@ -55,17 +55,17 @@ pub(crate) async fn test_run(test: TestRun, common: &Common) -> Result<i32, Fail
     });
     // The log says which model was asked; the rest of the configuration is the caller's.
     let model = || asked.map_or_else(|| prompt::model(common.verbose), Ok);
-    let mut config = setup::config(&test.setup, &test.turn, model)?;
+    let mut config = setup::config(&run.setup, &run.turn, model)?;
     config.titles &= log
         .iter()
         .any(|event| matches!(event.payload, Payload::TitleGenerated { .. }));
     let events = log.len();
     let difference = omni_agent::test_run(log, |parts| parts.agent(config)).await?;
     let mut output = Output::stdout();
-    if test.turn.json {
-        let text = difference.to_string();
+    if run.turn.json {
+        let diff = difference.to_string();
         output.json(
-            &json!({"same": difference.is_empty(), "events": events, "diff": text}),
+            &json!({"same": difference.is_empty(), "events": events, "diff": diff}),
             false,
         );
     } else {

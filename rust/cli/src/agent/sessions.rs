@@ -188,7 +188,7 @@ fn shown(stored: &StoredMessage, tree: bool) -> String {
             }
         }
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 
 /// Unix milliseconds as `2026-11-27 23:05` (UTC).

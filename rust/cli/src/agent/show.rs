@@ -116,10 +116,10 @@ impl Printer {
                 self.note(&format!("server {server}: {}{then}", error.message));
             }
             Payload::Log {
-                level,
+                level: LogLevel::Warning | LogLevel::Error,
                 message,
                 server,
-            } if matches!(level, LogLevel::Warning | LogLevel::Error) => {
+            } => {
                 let who = server.as_deref().map(|server| format!("server {server}: "));
                 self.note(&format!("{}{message}", who.unwrap_or_default()));
             }
@@ -134,7 +134,7 @@ impl Printer {
                 match stopped_by {
                     Some(StoppedBy::MaxToolRounds) => self.note("stopped: max_tool_rounds is reached"),
                     Some(StoppedBy::RepeatedCall) => {
-                        self.note("stopped: the model makes the same call again and again")
+                        self.note("stopped: the model makes the same call again and again");
                     }
                     Some(StoppedBy::Budget) => self.note("stopped: the budget is spent"),
                     None => {}
