@@ -47,6 +47,12 @@ fn help_is_as_it_was_read_and_found_good() {
     same("models.txt", &["models", "--help"]);
     same("doctor.txt", &["doctor", "--help"]);
     same("catalogue.txt", &["catalogue", "--help"]);
+    same("run.txt", &["run", "--help"]);
+    same("sessions.txt", &["sessions", "--help"]);
+    same("sessions-resume.txt", &["sessions", "resume", "--help"]);
+    same("mcp.txt", &["mcp", "--help"]);
+    same("replay.txt", &["replay", "--help"]);
+    same("test-run.txt", &["test-run", "--help"]);
     same("auth.txt", &["auth", "--help"]);
     same("auth-set.txt", &["auth", "set", "--help"]);
 }
