@@ -549,11 +549,7 @@ async fn calls(mut asking: mpsc::UnboundedReceiver<Asked>, feed: Feed) {
 /// One turn, for `_agent.py`.
 #[pyclass(frozen, module = "omni_bridge._native")]
 pub(crate) struct AgentRun {
-    /// Brings the events.
-    #[pyo3(get)]
     events: Py<Call>,
-    /// Brings the requests for functions.
-    #[pyo3(get)]
     calls: Py<Call>,
     functions: Arc<Functions>,
     shared: Arc<Shared>,
@@ -561,6 +557,18 @@ pub(crate) struct AgentRun {
 
 #[pymethods]
 impl AgentRun {
+    /// Brings the events.
+    #[getter]
+    fn events(&self, py: Python<'_>) -> Py<Call> {
+        self.events.clone_ref(py)
+    }
+
+    /// Brings the requests for functions.
+    #[getter]
+    fn calls(&self, py: Python<'_>) -> Py<Call> {
+        self.calls.clone_ref(py)
+    }
+
     /// The session, once the turn has begun.
     #[getter]
     fn session_id(&self) -> Option<String> {
