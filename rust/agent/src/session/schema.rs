@@ -102,9 +102,11 @@ pub(super) enum Found {
 /// Looks at the file without changing it.
 pub(super) fn look(connection: &Connection, place: &Place) -> Result<Found> {
     let read = || -> Inner<(i32, i64, i64)> {
-        let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        Ok((application, version(connection)?, tables))
+        // All of one moment: another process may be making the tables just now.
+        let moment = connection.unchecked_transaction()?;
+        let tables = moment.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let application = moment.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        Ok((application, version(&moment)?, tables))
     };
     let (application, version, tables) =
         read().map_err(|trouble| place.tell("reading the schema version", trouble))?;
