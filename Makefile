@@ -72,7 +72,7 @@ test-rust: build mcp-servers ## the Rust tests alone
 
 conformance: build mcp-servers ## the MCP client against the protocol's public conformance suite
 	@cargo build --release --locked --quiet -p omni-agent --example mcp_conformance
-	@bash tools/mcp_conformance.sh $(CURDIR)/target/release/examples/mcp_conformance
+	@bash tools/mcp_conformance.sh "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/examples/mcp_conformance"
 
 test-python: build mcp-servers ## the Python tests alone (ARGS= goes to pytest)
 	$(call say,Python tests)

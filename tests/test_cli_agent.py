@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omni_bridge.testing import DemoServer
+
+from tests.serving import Served
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +171,26 @@ def test_a_wrong_configuration_is_told_with_its_file_and_a_near_match(omni: Omni
     failed = omni("run", "Say hello.", "--config", "agent.toml", code=11)
     assert "agent.toml" in failed.stderr
     assert "max_tool_rounds" in failed.stderr
+
+
+def test_an_agent_works_through_litellm_and_says_so(omni: Omni):
+    omni.env["OMNI_BRIDGE_PYTHON"] = sys.executable
+    done = omni("run", "What time is it in Europe/Paris?", "--mcp", omni.servers, "--approve", "approve",
+                "--engine", "litellm", "--json")  # fmt: skip
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    ended = [one["payload"] for one in events if one["event_type"] == "assistant.stream.completed"]
+    assert [one["engine"] for one in ended] == ["litellm", "litellm"]
+    assert events[-1]["event_type"] == "agent.turn.completed"
+
+
+def test_an_agent_works_through_a_bridge_service(omni: Omni, server: DemoServer):
+    with Served(server) as service:
+        # Its own environment names no provider: the service asks.
+        for name in ("OPENAI_API_KEY", "OPENAI_API_BASE"):
+            del omni.env[name]
+        ask = ["run", "What time is it in Europe/Paris?", "--mcp", omni.servers, "--approve", "approve"]
+        done = omni(*ask, "--bridge-url", service.url)
+        assert '"timezone": "Europe/Paris"' in done.stdout
+        (omni.folder / "agent.toml").write_text(f'model = "openai/demo"\nbridge_url = "{service.url}"\n')
+        again = omni(*ask, "--config", "agent.toml")
+        assert '"timezone": "Europe/Paris"' in again.stdout

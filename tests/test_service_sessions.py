@@ -5,25 +5,25 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 from omni_bridge.errors import InvalidRequestError, PermissionDeniedError
 from omni_bridge.service_sessions import SESSION_ROUTES, read_approve, read_run, template_of
 from omni_bridge.testing import DemoServer
 
+from tests import serving
+from tests.serving import KEY
+
 LONG = 60.0  # a deadline, not a wait
-KEY = "sk-a-secret-of-the-environment"
 PROMPT = "a-very-private-prompt"
 SERVER = Path(__file__).parent / "mcp_servers" / "weather.py"
 
@@ -50,50 +50,8 @@ args = [{json.dumps(str(SERVER))}]
     return file
 
 
-class Served:
-    """A running `omni serve --agent`."""
-
-    def __init__(self, provider: DemoServer, *options: str, **environment: str) -> None:
-        self.provider = provider
-        env = {**os.environ, "OPENAI_API_BASE": provider.api_base, "OPENAI_API_KEY": KEY, **environment}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "omni_bridge", "serve", "--port", "0", "--json", *options],
-            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self.log: list[str] = []
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, "".join(self.log)
-        self.port: int = urlsplit(json.loads(line)["url"]).port or 0
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        self.log.extend(self.process.stderr)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
-        try:
-            code = self.process.wait(LONG)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-        self.reader.join(LONG)
-        return code
-
-    def ask(self, path: str, body: object = None, **headers: str) -> http.client.HTTPResponse:
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONG)
-        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body)
-        client.request("GET" if body is None else "POST", path, data, headers)
-        return client.getresponse()
+class Served(serving.Served):
+    """With what these tests ask beside it."""
 
     def json(self, path: str, body: object = None, status: int = 200) -> Any:
         answer = self.ask(path, body)

@@ -37,6 +37,9 @@ _CLASSES: dict[str, Any] = {
 %s
 }
 
+ENVELOPE = %s
+"""The fields of every event, in the order in which they are written."""
+
 
 def event_of(document: Mapping[str, Any]) -> AgentEvent:
     """The event that a document is.
@@ -48,8 +51,7 @@ def event_of(document: Mapping[str, Any]) -> AgentEvent:
     event = _CLASSES.get(kind) if isinstance(kind, str) else None
     if event is None or not isinstance(document.get("payload"), dict):
         raise ValueError(f"{kind!r} is no event that this version knows; upgrade omni_bridge to read it")
-    names = %s
-    return cast("AgentEvent", event(**{name: document.get(name) for name in names}))
+    return cast("AgentEvent", event(**{name: document.get(name) for name in ENVELOPE}))
 '''
 
 

@@ -1494,6 +1494,20 @@ _CLASSES: dict[str, Any] = {
     "log": Log,
 }
 
+ENVELOPE = (
+    "v",
+    "seq",
+    "after_seq",
+    "timestamp_ms",
+    "session_id",
+    "turn_id",
+    "call_id",
+    "parent",
+    "event_type",
+    "payload",
+)
+"""The fields of every event, in the order in which they are written."""
+
 
 def event_of(document: Mapping[str, Any]) -> AgentEvent:
     """The event that a document is.
@@ -1505,16 +1519,4 @@ def event_of(document: Mapping[str, Any]) -> AgentEvent:
     event = _CLASSES.get(kind) if isinstance(kind, str) else None
     if event is None or not isinstance(document.get("payload"), dict):
         raise ValueError(f"{kind!r} is no event that this version knows; upgrade omni_bridge to read it")
-    names = (
-        "v",
-        "seq",
-        "after_seq",
-        "timestamp_ms",
-        "session_id",
-        "turn_id",
-        "call_id",
-        "parent",
-        "event_type",
-        "payload",
-    )
-    return cast("AgentEvent", event(**{name: document.get(name) for name in names}))
+    return cast("AgentEvent", event(**{name: document.get(name) for name in ENVELOPE}))

@@ -7,6 +7,7 @@ import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
+from .agent_types import ENVELOPE
 from .errors import InternalError, OmniError
 
 if TYPE_CHECKING:
@@ -18,18 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Follower", "Turn", "TurnEvents", "frame_of"]
 
-ENVELOPE: Final = (
-    "v",
-    "seq",
-    "after_seq",
-    "timestamp_ms",
-    "session_id",
-    "turn_id",
-    "call_id",
-    "parent",
-    "event_type",
-    "payload",
-)
 BATCH: Final = 64  # events that go out in one write when they come faster than the client reads
 PAGE: Final = 256  # events that are read from the store at once
 
