@@ -11,13 +11,12 @@ import asyncio
 import contextvars
 import inspect
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._aio import ready, result
 from ._native import AgentHost
 from .agent_types import event_of
-from .errors import InternalError, UnsupportedError
+from .errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Agent", "Run", "Sessions"]
 
 Scope = Literal["once", "session", "always"]
-
-TRIES = 3  # so often in a row a reader of a session may end with nothing before that is an error
 
 
 class Agent:
@@ -82,7 +79,6 @@ class Agent:
             document["model"] = model
         self._functions = {function.__name__: _Function(function) for function in tools}
         self._host = AgentHost(document, [function.offer() for function in self._functions.values()])
-        self._followers = _Followers()
         self.sessions = Sessions(self._host)
 
     @classmethod
@@ -127,7 +123,7 @@ class Agent:
             "title": title,
         }
         begin = {name: value for name, value in fields.items() if value is not None}
-        return Run(self._host.run(begin), self._functions, self._followers)
+        return Run(self._host.run(begin), self._functions)
 
     async def follow(self, session_id: str, after: int = 0) -> AsyncGenerator[AgentEvent]:
         """The events of a session after a `seq`, as they come, whoever runs it.
@@ -138,33 +134,12 @@ class Agent:
         Raises:
             NotFoundError: There is no such session, or no more.
         """
-        nothing = 0
-        while nothing <= TRIES:
-            call = self._host.follow(session_id, after)
-            self._followers.add(session_id, call)
-            came = False
-            try:
-                async for document in _items(call):
-                    event = event_of(document)
-                    came = True
-                    if event.seq is not None:
-                        after = event.seq
-                    else:
-                        # It reads what runs here already: beginning anew would say this text twice.
-                        self._followers.discard(session_id, call)
-                    yield event
-                    if event.event_type == "session.deleted":
-                        return
-            finally:
-                told = self._followers.discard(session_id, call)
-                call.close()
-            # A turn begins here, or the session that it read here is closed: on with what follows.
-            nothing = 0 if came or told else nothing + 1
-        message = (
-            f"session {session_id}: its events after {after} cannot be read; check it with "
-            f"`omni sessions show {session_id}`"
-        )
-        raise InternalError(message)
+        call = self._host.follow(session_id, after)
+        try:
+            async for document in _items(call):
+                yield event_of(document)
+        finally:
+            call.close()
 
     async def test_run(self, log: str) -> dict[str, Any]:
         """Runs a log again, with its own answers and tools and this agent's configuration, and compares.
@@ -192,49 +167,17 @@ class Agent:
         await self.aclose()
 
 
-class _Followers:
-    """Who reads sessions from the store: ended when a turn begins here, so that they read it as it runs."""
-
-    __slots__ = ("_calls", "_lock")
-
-    def __init__(self) -> None:
-        self._calls: dict[str, set[Call]] = {}
-        self._lock = threading.Lock()  # runs and followers may be on several loops
-
-    def add(self, session_id: str, call: Call) -> None:
-        with self._lock:
-            self._calls.setdefault(session_id, set()).add(call)
-
-    def discard(self, session_id: str, call: Call) -> bool:
-        """Forgets one; says whether it was forgotten already."""
-        with self._lock:
-            calls = self._calls.get(session_id, set())
-            gone = call not in calls
-            calls.discard(call)
-            if not calls:
-                self._calls.pop(session_id, None)
-        return gone
-
-    def begun(self, session_id: str) -> None:
-        """A turn of the session has begun: who has no more than the store is to begin anew."""
-        with self._lock:
-            calls = self._calls.pop(session_id, set())
-        for call in calls:
-            call.close()
-
-
 class Run:
     """One turn: an async iterator of its events.
 
     Dropping it before its end cancels the turn; so does cancelling the task that waits for its next event.
     """
 
-    __slots__ = ("__weakref__", "_followers", "_functions", "_run", "_serving")
+    __slots__ = ("__weakref__", "_functions", "_run", "_serving")
 
-    def __init__(self, run: AgentRun, functions: Mapping[str, _Function], followers: _Followers) -> None:
+    def __init__(self, run: AgentRun, functions: Mapping[str, _Function]) -> None:
         self._run = run
         self._functions = functions
-        self._followers: _Followers | None = followers  # until they are told
         self._serving: asyncio.Task[None] | None = None
 
     def __aiter__(self) -> Self:
@@ -253,11 +196,7 @@ class Run:
             except BaseException:
                 self._run.cancel()
                 raise
-        event = event_of(document)
-        if self._followers is not None:
-            self._followers.begun(event.session_id)
-            self._followers = None
-        return event
+        return event_of(document)
 
     @property
     def session_id(self) -> str | None:

@@ -997,7 +997,7 @@ class AgentHost:
         """
 
     def follow(self, session_id: str, after: int) -> Call:
-        """The durable events of a session as they come, after `after`; from this process and from others."""
+        """The events of a session as they come, after `after`; from this process and from others."""
 
     def test_run(self, lines: str) -> Call:
         """Runs a log again with its own answers and tools: `{same, events, diff}`."""

@@ -1,5 +1,6 @@
 //! The agent as a program uses it: made once, run many times, for any number of sessions at once.
 
+mod follow;
 mod grants;
 mod open;
 mod run;

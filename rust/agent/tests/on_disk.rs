@@ -8,9 +8,11 @@
 mod common;
 
 use common::*;
+use futures_core::Stream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use omni_agent::{
-    Agent, AgentConfig, Decision, HostTools, PathQuery, Payload, Policy, RunInput, Scope, SessionStore,
-    SqliteStore, StoreConfig,
+    Agent, AgentConfig, AgentEvent, Decision, HostTools, PathQuery, Payload, Policy, RunInput, Scope,
+    SessionStore, SqliteStore, StoreConfig,
 };
 use serde_json::json;
 use std::path::Path;
@@ -165,4 +167,73 @@ async fn the_quick_way_to_the_landmarks_gives_what_the_whole_log_has() {
     assert!(matches!(quick[0].payload, Payload::CompactionCompleted { .. }));
     assert!(matches!(&quick[1].payload, Payload::ToolApproved { tool, .. } if tool == "now"));
     assert_eq!(quick.len(), 2);
+}
+
+/// What a follower is told, to the end of a turn.
+async fn told(events: &mut (impl Stream<Item = omni_core::Result<AgentEvent>> + Unpin)) -> Vec<AgentEvent> {
+    let mut told = Vec::new();
+    loop {
+        let event = events.next().await.unwrap().unwrap();
+        let end = matches!(event.payload, Payload::TurnCompleted { .. });
+        told.push(event);
+        if end {
+            return told;
+        }
+    }
+}
+
+fn text_of(events: &[AgentEvent]) -> String {
+    let text = events.iter().filter_map(|event| match &event.payload {
+        Payload::StreamChunk { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    text.collect()
+}
+
+#[tokio::test]
+async fn a_follower_sees_every_turn_and_the_text_of_those_that_run_here_however_late_it_looks() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = on(
+        folder.path(),
+        config(),
+        &Script::new([says("One"), says("Two"), says("Four")]),
+    );
+    let run = here.run("Hi").await.unwrap();
+    run.result().await.unwrap();
+    let session = run.session_id().to_owned();
+    here.release().await;
+
+    let after = here.store().info(&session).await.unwrap().last_seq;
+    let mut follower = here.follow(&session, after);
+    // The session is open nowhere: it waits for the store, and does not look while the turn runs.
+    assert!(follower.next().now_or_never().is_none());
+    let mut run = here.run(RunInput::new("And?").session(&session)).await.unwrap();
+    let seen = all(&mut run).await;
+    let told_of_ours = told(&mut follower).await;
+    assert_eq!(durable(&told_of_ours), durable(&seen));
+    assert_eq!(text_of(&told_of_ours), "Two");
+
+    here.release().await;
+    let there = on(folder.path(), config(), &Script::new([says("Three")]));
+    let mut run = there.run(RunInput::new("And?").session(&session)).await.unwrap();
+    let seen = all(&mut run).await;
+    let told_of_theirs = told(&mut follower).await;
+    assert_eq!(durable(&told_of_theirs), durable(&seen));
+    there.close().await;
+
+    let mut run = here.run(RunInput::new("And?").session(&session)).await.unwrap();
+    all(&mut run).await;
+    assert_eq!(text_of(&told(&mut follower).await), "Four");
+}
+
+#[tokio::test]
+async fn a_follower_of_a_session_that_is_not_there_is_told_and_ends() {
+    let agent = Agent::builder(config())
+        .model(Arc::new(Script::new([])))
+        .build()
+        .unwrap();
+    let mut follower = agent.follow("nowhere", 0);
+    let error = follower.next().await.unwrap().unwrap_err();
+    assert_eq!(error.code, omni_core::Code::NotFound);
+    assert!(follower.next().await.is_none());
 }

@@ -6,11 +6,9 @@ use crate::error::{guarded, raise};
 use crate::frozen;
 use crate::mailbox::Item;
 use crate::runtime;
-use futures_core::Stream;
 use omni_agent::{
-    Agent, AgentConfig, Decision, Durability, HostTools, Invocation, McpOptions, McpServers, PathQuery,
-    Progress, ProgressSink, RunHandle, RunInput, SessionStore, SqliteStore, StoreConfig, ToolError,
-    ToolFailure, ToolOutput,
+    Agent, AgentConfig, Decision, HostTools, Invocation, McpOptions, McpServers, PathQuery, Progress,
+    ProgressSink, RunHandle, RunInput, SessionStore, ToolError, ToolFailure, ToolOutput,
 };
 use omni_bridge::{Bridge, Client};
 use omni_core::{Content, Error, Message, Result};
@@ -185,12 +183,8 @@ pub(crate) struct AgentHost {
     config: AgentConfig,
     offered: Vec<Offered>,
     functions: Arc<Functions>,
-    made: Arc<OnceLock<Made>>,
-}
-
-struct Made {
-    agent: Agent,
-    store: Arc<SqliteStore>,
+    /// Made at first use, on the runtime.
+    agent: Arc<OnceLock<Agent>>,
 }
 
 /// A client of the bridge service at an address; its token is read from the environment.
@@ -206,10 +200,9 @@ fn bridged(url: &str) -> Result<Client> {
 }
 
 impl AgentHost {
-    /// The agent; made at first use, on the runtime.
-    fn made(&self, py: Python<'_>) -> PyResult<&Made> {
-        if let Some(made) = self.made.get() {
-            return Ok(made);
+    fn agent(&self, py: Python<'_>) -> PyResult<&Agent> {
+        if let Some(agent) = self.agent.get() {
+            return Ok(agent);
         }
         let _within = runtime::handle(py)?.enter();
         let client = match &self.config.bridge_url {
@@ -218,15 +211,10 @@ impl AgentHost {
         };
         let fresh = py.detach(|| self.make(client)).map_err(|error| raise(&error))?;
         // Another thread may have been quicker: this one has started nothing yet.
-        Ok(self.made.get_or_init(|| fresh))
+        Ok(self.agent.get_or_init(|| fresh))
     }
 
-    fn make(&self, client: Client) -> Result<Made> {
-        let store = Arc::new(match &self.config.session_store {
-            None => SqliteStore::in_memory()?,
-            Some(StoreConfig::Path(path)) => SqliteStore::open(path, Durability::default())?,
-            Some(StoreConfig::Full { path, durability }) => SqliteStore::open(path, *durability)?,
-        });
+    fn make(&self, client: Client) -> Result<Agent> {
         let servers = McpServers::of_agent(&self.config, McpOptions::default());
         let mut tools = HostTools::new();
         let any = !self.offered.is_empty();
@@ -240,19 +228,14 @@ impl AgentHost {
                 move |invocation| Arc::clone(&functions).call(name.clone(), invocation),
             );
         }
-        let mut builder = Agent::builder(self.config.clone())
-            .model(Arc::new(client))
-            .store(Arc::clone(&store) as Arc<dyn SessionStore>);
+        let mut builder = Agent::builder(self.config.clone()).model(Arc::new(client));
         if any {
             builder = builder.tools(Arc::new(tools));
         }
         for source in servers.sources() {
             builder = builder.tools(source);
         }
-        Ok(Made {
-            agent: builder.build()?,
-            store,
-        })
+        builder.build()
     }
 }
 
@@ -267,7 +250,7 @@ impl AgentHost {
                 config: AgentConfig::from_value(config).map_err(|error| raise(&error))?,
                 offered: frozen::parse("tools", tools)?,
                 functions: Arc::default(),
-                made: Arc::default(),
+                agent: Arc::default(),
             })
         })
     }
@@ -288,7 +271,7 @@ impl AgentHost {
             runtime::check_fork()?;
             let begin: Begin = frozen::parse("run", begin)?;
             let input = begin.input().map_err(|error| raise(&error))?;
-            let agent = self.made(py)?.agent.clone();
+            let agent = self.agent(py)?.clone();
             let shared = Arc::new(Shared::default());
             let (asked, asking) = mpsc::unbounded_channel();
             let turn = Turn {
@@ -313,43 +296,23 @@ impl AgentHost {
         guarded(|| {
             runtime::check_fork()?;
             let op: SessionOp = frozen::parse("question about sessions", op)?;
-            let made = self.made(py)?;
-            let store = Arc::clone(&made.store);
-            Ok(Call::op(async move { op.answer(&store).await }))
+            let store = Arc::clone(self.agent(py)?.store());
+            Ok(Call::op(async move { op.answer(&*store).await }))
         })
     }
 
-    /// The durable events of a session as they come, after `after`; from this process and from others.
+    /// The events of a session as they come, after `after`; from this process and from others.
     fn follow(&self, py: Python<'_>, session_id: String, after: u64) -> PyResult<Call> {
         guarded(|| {
             runtime::check_fork()?;
-            let made = self.made(py)?;
-            let store: Arc<dyn SessionStore> = Arc::clone(&made.store) as _;
-            let agent = made.agent.clone();
+            let agent = self.agent(py)?.clone();
             Ok(Call::pump(move |feed| {
                 Box::pin(async move {
-                    // A session that runs here shows its chunks too.
-                    if let Some(mut reader) = agent.subscribe(&session_id, Some(after)) {
-                        while let Some(event) = reader.next().await {
-                            feed.put(document(&event)).await;
-                        }
-                        // It ends early only where the store could not be read.
-                        if let Some(error) = reader.failure() {
-                            feed.put(Item::Failed(error.clone())).await;
-                        }
-                        return;
-                    }
-                    let mut events = std::pin::pin!(omni_agent::follow(store, session_id, after));
+                    let mut events = agent.follow(session_id, after);
                     while let Some(event) =
                         std::future::poll_fn(|context| events.as_mut().poll_next(context)).await
                     {
-                        match event {
-                            Ok(event) => feed.put(document(&event)).await,
-                            Err(error) => {
-                                feed.put(Item::Failed(error)).await;
-                                return;
-                            }
-                        }
+                        feed.put(event.as_ref().map_or_else(failed, document)).await;
                     }
                 })
             }))
@@ -372,10 +335,10 @@ impl AgentHost {
 
     /// Cancels what runs and ends the servers.
     fn close(&self) -> Call {
-        let made = Arc::clone(&self.made);
+        let agent = Arc::clone(&self.agent);
         Call::op(async move {
-            if let Some(made) = made.get() {
-                made.agent.close().await;
+            if let Some(agent) = agent.get() {
+                agent.close().await;
             }
             Ok(Value::Null)
         })
@@ -433,7 +396,7 @@ enum SessionOp {
 }
 
 impl SessionOp {
-    async fn answer(self, store: &SqliteStore) -> Result<Value> {
+    async fn answer(self, store: &dyn SessionStore) -> Result<Value> {
         match self {
             Self::List { limit, after } => value(store.list(limit, after).await?),
             Self::Info { session_id } => value(store.info(&session_id).await?),
@@ -467,6 +430,10 @@ impl SessionOp {
 fn value(document: impl Serialize) -> Result<Value> {
     serde_json::to_value(document)
         .map_err(|_| Error::internal("a document of the store cannot be written as JSON"))
+}
+
+fn failed(error: &Error) -> Item {
+    Item::Failed(error.clone())
 }
 
 fn document(event: &omni_agent::AgentEvent) -> Item {

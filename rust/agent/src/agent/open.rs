@@ -2,7 +2,7 @@
 
 use super::run::RunHandle;
 use super::{Inner, RunInput, lock};
-use crate::bus::Bus;
+use crate::bus::{Bus, Reader};
 use crate::driver::{Clock, note_waiting};
 use crate::flow::Flow;
 use crate::protocol::{AgentEvent, EVENT_VERSION, Payload};
@@ -34,6 +34,37 @@ struct Map {
     /// Sessions whose turn runs, with its handle once it has one.
     running: HashMap<String, Option<RunHandle>>,
     open: HashMap<String, Weak<Open>>,
+    /// Who waits for a session that is not open.
+    followers: HashMap<String, Vec<Weak<Follower>>>,
+}
+
+/// Somebody who follows a session that is open nowhere here. It gets a reader in the moment in which it is opened, so
+/// that it misses nothing of a turn that is over before it looks.
+pub(super) struct Follower {
+    /// The last durable event that it was told.
+    pub(super) seq: AtomicU64,
+    reader: Mutex<Option<Reader>>,
+    pub(super) opened: Notify,
+}
+
+impl Follower {
+    pub(super) fn new(after: u64) -> Self {
+        Self {
+            seq: AtomicU64::new(after),
+            reader: Mutex::new(None),
+            opened: Notify::new(),
+        }
+    }
+
+    /// The reader, once the session was opened.
+    pub(super) fn take(&self) -> Option<Reader> {
+        lock(&self.reader).take()
+    }
+
+    fn hand(&self, bus: &Bus) {
+        *lock(&self.reader) = Some(bus.subscribe(Some(self.seq.load(Ordering::Acquire))));
+        self.opened.notify_one();
+    }
 }
 
 /// A session that is open.
@@ -93,6 +124,24 @@ impl Sessions {
         lock(&self.map).running.values().flatten().cloned().collect()
     }
 
+    /// Gives a follower the session's reader: now if it is open, else when it is opened.
+    pub(super) fn follow(&self, session_id: &str, follower: &Arc<Follower>) {
+        let mut map = lock(&self.map);
+        if let Some(open) = map.open.get(session_id).and_then(Weak::upgrade) {
+            follower.hand(&open.bus);
+            // What is upgraded here must be dropped under the lock too: see `Lease`.
+            drop(open);
+            return;
+        }
+        // Those that are gone are forgotten here, as nothing else comes by for a session that is never opened.
+        map.followers.retain(|_, waiting| {
+            waiting.retain(|one| one.strong_count() > 0);
+            !waiting.is_empty()
+        });
+        let waiting = map.followers.entry(session_id.to_owned()).or_default();
+        waiting.push(Arc::downgrade(follower));
+    }
+
     pub(super) fn bus(&self, session_id: &str) -> Option<Bus> {
         // What is upgraded here must be dropped under the lock too: see `Lease`.
         let map = lock(&self.map);
@@ -134,6 +183,11 @@ impl Inner {
             });
             let mut map = lock(&self.sessions.map);
             map.open.insert(session_id.clone(), Arc::downgrade(&open));
+            for follower in map.followers.remove(&session_id).into_iter().flatten() {
+                if let Some(follower) = follower.upgrade() {
+                    follower.hand(&open.bus);
+                }
+            }
             lease.open = Some(open);
         }
         let kept = lease.at_rest(input.opens().is_none()).await?;
