@@ -91,10 +91,10 @@ fuzz-quick: ## the same for ten seconds each, as CI does, with clippy over the t
 lint: build ## formatters, linters, types, licences, spelling, forbidden content
 	@PYTHON=$(BIN)/python bash tools/lint.sh
 
-check: build ## generated files are up to date (each says how to mend it)
+check: build mcp-servers ## generated files are up to date (each says how to mend it)
 	@$(BIN)/python tools/generated.py --check
 
-fix: build ## regenerate what is generated, and format
+fix: build mcp-servers ## regenerate what is generated, and format
 	@$(BIN)/python tools/generated.py --write
 	@cargo fmt --all
 	@$(BIN)/ruff check --quiet --fix-only python tests tools benches examples
