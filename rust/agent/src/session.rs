@@ -141,9 +141,13 @@ pub trait SessionStore: Send + Sync {
     /// Every message of the tree, in the order in which they were saved.
     fn tree(&self, session_id: &str) -> BoxFuture<'_, Result<Vec<StoredMessage>>>;
 
-    /// The events that matter beyond their turn, in order: compactions, and approvals for the session. A store that
-    /// has a quicker way than reading the whole log overrides this.
-    fn landmarks<'a>(&'a self, session_id: &'a str) -> BoxFuture<'a, Result<Vec<AgentEvent>>> {
+    /// The events that matter beyond their turn, in order: approvals for the session, and the newest so many
+    /// compactions. A store that has a quicker way than reading the whole log overrides this.
+    fn landmarks<'a>(
+        &'a self,
+        session_id: &'a str,
+        compactions: usize,
+    ) -> BoxFuture<'a, Result<Vec<AgentEvent>>> {
         Box::pin(async move {
             let mut landmarks = Vec::new();
             let mut after = 0;
@@ -153,9 +157,19 @@ pub trait SessionStore: Send + Sync {
                 after = page.last().and_then(|event| event.seq).unwrap_or(after);
                 landmarks.extend(page.into_iter().filter(|event| event.payload.is_landmark()));
                 if !whole {
-                    return Ok(landmarks);
+                    break;
                 }
             }
+            let compaction =
+                |event: &AgentEvent| matches!(event.payload, Payload::CompactionCompleted { .. });
+            let found = landmarks.iter().filter(|event| compaction(event)).count();
+            let mut older = found.saturating_sub(compactions);
+            landmarks.retain(|event| {
+                let leave = older > 0 && compaction(event);
+                older -= usize::from(leave);
+                !leave
+            });
+            Ok(landmarks)
         })
     }
 

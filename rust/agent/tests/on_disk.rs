@@ -161,9 +161,18 @@ async fn the_quick_way_to_the_landmarks_gives_what_the_whole_log_has() {
         omni_agent::Durability::default(),
     )
     .unwrap();
-    let quick = store.landmarks(&session).await.unwrap();
-    let plain = Plain(store).landmarks(&session).await.unwrap();
-    assert_eq!(quick, plain);
+    let quick = store.landmarks(&session, usize::MAX).await.unwrap();
+    let none = store.landmarks(&session, 0).await.unwrap();
+    let one = store.landmarks(&session, 1).await.unwrap();
+    let plain = Plain(store);
+    assert_eq!(quick, plain.landmarks(&session, usize::MAX).await.unwrap());
+    assert_eq!(none, plain.landmarks(&session, 0).await.unwrap());
+    assert_eq!(
+        none,
+        quick[1..],
+        "the newest none of the compactions, and every approval"
+    );
+    assert_eq!(one, plain.landmarks(&session, 1).await.unwrap());
     assert!(matches!(quick[0].payload, Payload::CompactionCompleted { .. }));
     assert!(matches!(&quick[1].payload, Payload::ToolApproved { tool, .. } if tool == "now"));
     assert_eq!(quick.len(), 2);

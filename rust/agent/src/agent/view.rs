@@ -5,7 +5,7 @@ use super::run::At;
 use super::{Inner, RunInput, lock};
 use crate::flow::{Entry, SessionView, result};
 use crate::protocol::{AgentEvent, Payload, TurnUsage};
-use crate::session::{PathQuery, StoredMessage};
+use crate::session::{PathQuery, SessionInfo, StoredMessage};
 use omni_core::{Error, Message, Result, Role};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -16,6 +16,8 @@ const FIRST: usize = 128;
 const PAGE: u64 = 32;
 /// Events after an answer among which the ends of its calls are looked for.
 const EVENTS: usize = 4_096;
+/// Compactions that are read at first: on a session without branches the newest alone counts.
+const COMPACTIONS: usize = 4;
 
 impl Inner {
     /// What the loop is told of a session.
@@ -34,20 +36,17 @@ impl Inner {
             return Ok(view);
         }
         let info = self.store.info(session_id).await?;
-        let landmarks = self.store.landmarks(session_id).await?;
+        let (landmarks, mut path) = self.landmarks_and_path(session_id, input.at(), &info).await?;
         view.titled = info.title.is_some();
         view.turns = info.turns;
         view.messages = info.messages;
         view.usage = if info.turns == 0 { nothing() } else { info.usage };
-        view.active.clone_from(&info.leaf);
+        view.active = info.leaf;
         view.granted
             .extend(landmarks.iter().filter_map(|event| match &event.payload {
                 Payload::ToolApproved { tool, .. } => Some(tool.clone()),
                 _ => None,
             }));
-        let mut path = self
-            .path_of(session_id, input.at(), (info.leaf, info.messages), &landmarks)
-            .await?;
         view.open_turn = self.open_turn(session_id, info.last_seq).await?;
         view.early = self.early(session_id, &path).await?;
         view.shorten(&mut path, &landmarks);
@@ -62,14 +61,33 @@ impl Inner {
         Ok(view)
     }
 
+    /// What shortens the messages that the turn goes on from, and these: with the newest compactions alone if they say
+    /// all that there is to know of the path, else with every one.
+    async fn landmarks_and_path(
+        &self,
+        session_id: &str,
+        at: &At,
+        info: &SessionInfo,
+    ) -> Result<(Vec<AgentEvent>, Vec<StoredMessage>)> {
+        let newest = self.store.landmarks(session_id, COMPACTIONS).await?;
+        let path = self.path_of(session_id, at, info, &newest).await?;
+        if suffice(&newest, &path) {
+            return Ok((newest, path));
+        }
+        let all = self.store.landmarks(session_id, usize::MAX).await?;
+        let path = self.path_of(session_id, at, info, &all).await?;
+        Ok((all, path))
+    }
+
     /// The messages that the turn goes on from.
     async fn path_of(
         &self,
         session_id: &str,
         at: &At,
-        (active, messages): (Option<String>, u64),
+        info: &SessionInfo,
         landmarks: &[AgentEvent],
     ) -> Result<Vec<StoredMessage>> {
+        let (active, messages) = (info.leaf.clone(), info.messages);
         let no_user = |what: &str| {
             Err(Error::invalid(format!(
                 "{what} of session {session_id} is no message of the user: only those can be edited or answered again"
@@ -209,6 +227,34 @@ impl Inner {
     }
 }
 
+/// Whether the newest compactions are all that matter on a path: it begins with one of their summaries, and those that
+/// are not among them were made before its first message was there.
+fn suffice(newest: &[AgentEvent], path: &[StoredMessage]) -> bool {
+    let compactions = || {
+        newest.iter().filter_map(|event| match &event.payload {
+            Payload::CompactionCompleted {
+                summary, first_kept, ..
+            } => Some((event.seq?, summary.is_some(), first_kept.as_deref()?)),
+            _ => None,
+        })
+    };
+    let Some((oldest, ..)) = compactions()
+        .next()
+        .filter(|_| compactions().count() >= COMPACTIONS)
+    else {
+        return true;
+    };
+    let summaries: HashMap<&str, u64> = compactions()
+        .filter(|(_, summary, _)| *summary)
+        .map(|(seq, _, first)| (first, seq))
+        .collect();
+    let newest = path
+        .iter()
+        .filter_map(|stored| Some((summaries.get(stored.message_id.as_str())?, stored.seq)))
+        .max();
+    newest.is_some_and(|(_, begins)| oldest < begins)
+}
+
 /// How many messages a session of so many has from this one on, if they are numbered as the agent numbers them.
 fn since(message_id: &str, messages: u64) -> Option<usize> {
     let number: u64 = message_id.strip_prefix('m')?.parse().ok()?;
@@ -258,7 +304,80 @@ fn nothing() -> TurnUsage {
 
 #[cfg(test)]
 mod tests {
-    use super::since;
+    use super::*;
+    use crate::protocol::EVENT_VERSION;
+    use proptest::prelude::*;
+
+    fn stored(number: u64) -> StoredMessage {
+        StoredMessage {
+            message_id: format!("m{number}"),
+            parent_id: None,
+            seq: number * 10,
+            turn_id: None,
+            message: Message::user("Hi"),
+        }
+    }
+
+    /// A compaction after message `number` that keeps what begins so many before it, on this path or on another.
+    fn compaction(number: u64, (back, here, summary): (u64, bool, bool)) -> AgentEvent {
+        let name = if here { "m" } else { "other" };
+        AgentEvent {
+            v: EVENT_VERSION,
+            seq: Some(number * 10 + 5),
+            session_id: "s".to_owned(),
+            timestamp_ms: 0,
+            turn_id: None,
+            call_id: None,
+            parent: None,
+            payload: Payload::CompactionCompleted {
+                summary: summary.then(|| format!("of {number}")),
+                first_kept: Some(format!("{name}{}", number.saturating_sub(back).max(1))),
+                tokens_before: 2,
+                tokens_after: 1,
+            },
+        }
+    }
+
+    /// What the loop makes of a path: the summary, the messages after it, and before which of these results are blank.
+    fn shown(
+        path: &[StoredMessage],
+        landmarks: &[AgentEvent],
+    ) -> (Option<String>, Vec<String>, Option<usize>) {
+        let (mut view, mut path) = (SessionView::default(), path.to_vec());
+        view.shorten(&mut path, landmarks);
+        let ids: Vec<String> = path.into_iter().map(|stored| stored.message_id).collect();
+        let blanked = view
+            .blanked_before
+            .and_then(|id| ids.iter().position(|one| *one == id));
+        (view.summary, ids, blanked.filter(|at| *at > 0))
+    }
+
+    proptest! {
+        #[test]
+        fn the_newest_compactions_shorten_a_path_as_all_of_them_do_or_all_are_asked_for(
+            made in prop::collection::vec((0..30_u64, any::<bool>(), any::<bool>()), 0..30),
+        ) {
+            let path: Vec<StoredMessage> = (1..=60).map(stored).collect();
+            let all: Vec<AgentEvent> = made
+                .into_iter()
+                .zip(1..)
+                .map(|(one, at)| compaction(at * 2, one))
+                .collect();
+            let newest = &all[all.len().saturating_sub(COMPACTIONS)..];
+            if suffice(newest, &path) {
+                prop_assert_eq!(shown(&path, newest), shown(&path, &all));
+            }
+        }
+    }
+
+    #[test]
+    fn one_compaction_after_another_is_read_from_the_newest_alone() {
+        let path: Vec<StoredMessage> = (1..=60).map(stored).collect();
+        let all: Vec<AgentEvent> = (1..=30).map(|at| compaction(at * 2, (1, true, true))).collect();
+        assert!(suffice(&all[all.len() - COMPACTIONS..], &path));
+        // On the path of an old branch they are of no use.
+        assert!(!suffice(&all[all.len() - COMPACTIONS..], &path[..10]));
+    }
 
     #[test]
     fn the_messages_since_one_are_counted_by_its_number() {

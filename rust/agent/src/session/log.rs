@@ -243,7 +243,9 @@ pub(super) fn fork(
             }),
         },
     )?];
-    let mut compactions = compactions(connection, session_id)?.into_iter().peekable();
+    let mut compactions = newest(connection, session_id, COMPACTION, usize::MAX)?
+        .into_iter()
+        .peekable();
     for message in path {
         // What the model sees of the path goes along: without its summary it might not fit into the window.
         while let Some(before) = compactions.next_if(|at| at.seq.is_some_and(|seq| seq < message.seq)) {
@@ -299,37 +301,40 @@ fn compaction(payload: Payload, renamed: &impl Fn(&str) -> Option<String>) -> Op
     }
 }
 
-fn compactions(connection: &Connection, session_id: &str) -> Inner<Vec<AgentEvent>> {
+/// Of one type, in order, and in the words of the indexes of `schema`: the newest so many, and only these are read.
+fn newest(
+    connection: &Connection,
+    session_id: &str,
+    event_type: &'static str,
+    count: usize,
+) -> Inner<Vec<AgentEvent>> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {} FROM events WHERE session_id = ?1 AND event_type = 'agent.compaction.completed' ORDER BY seq",
+        "SELECT {} FROM events WHERE session_id = ?1 AND event_type = '{event_type}' ORDER BY seq DESC LIMIT ?2",
         row::EVENT
     ))?;
-    let mut rows = statement.query([session_id])?;
+    let mut rows = statement.query(params![session_id, i64::try_from(count).unwrap_or(i64::MAX)])?;
     let mut events = Vec::new();
     while let Some(found) = rows.next()? {
         events.push(row::event(found)?);
     }
+    events.reverse();
     Ok(events)
 }
 
-/// The types of the events that `Payload::is_landmark` looks at.
-pub(super) const LANDMARK: &str = "event_type IN ('agent.compaction.completed', 'tool.execution.approved')";
+pub(super) const COMPACTION: &str = "agent.compaction.completed";
+pub(super) const APPROVAL: &str = "tool.execution.approved";
 
-/// The events that matter beyond their turn, in order.
-pub(super) fn landmarks(connection: &Connection, session_id: &str) -> Inner<Vec<AgentEvent>> {
+/// The events that matter beyond their turn, in order: see `SessionStore::landmarks`.
+pub(super) fn landmarks(
+    connection: &Connection,
+    session_id: &str,
+    compactions: usize,
+) -> Inner<Vec<AgentEvent>> {
     row::need(connection, session_id)?;
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {} FROM events WHERE session_id = ?1 AND {LANDMARK} ORDER BY seq",
-        row::EVENT
-    ))?;
-    let mut rows = statement.query([session_id])?;
-    let mut events = Vec::new();
-    while let Some(found) = rows.next()? {
-        let event = row::event(found)?;
-        if event.payload.is_landmark() {
-            events.push(event);
-        }
-    }
+    let mut events = newest(connection, session_id, COMPACTION, compactions)?;
+    events.extend(newest(connection, session_id, APPROVAL, usize::MAX)?);
+    events.retain(|event| event.payload.is_landmark());
+    events.sort_by_key(|event| event.seq);
     Ok(events)
 }
 

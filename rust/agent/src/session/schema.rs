@@ -1,6 +1,7 @@
 //! The tables, their versions, and how a file gets from one to the next.
 
 use super::fault::{Inner, Place, lasting};
+use super::log::{APPROVAL, COMPACTION};
 use super::rebuild;
 use omni_core::{Code, Error, Result};
 use rusqlite::{Connection, TransactionBehavior};
@@ -73,10 +74,11 @@ const STEPS: &[Step] = &[
     },
     // What a run must know of a long log without reading it; `log::landmarks` asks in the same words.
     |connection| {
-        connection.execute_batch(&format!(
-            "CREATE INDEX landmarks ON events (session_id, seq) WHERE {}",
-            super::log::LANDMARK
-        ))?;
+        for (name, event_type) in [("compactions", COMPACTION), ("approvals", APPROVAL)] {
+            connection.execute_batch(&format!(
+                "CREATE INDEX {name} ON events (session_id, seq) WHERE event_type = '{event_type}'"
+            ))?;
+        }
         Ok(())
     },
 ];

@@ -330,11 +330,15 @@ impl SessionStore for SqliteStore {
         })
     }
 
-    fn landmarks<'a>(&'a self, session_id: &'a str) -> BoxFuture<'a, Result<Vec<AgentEvent>>> {
+    fn landmarks<'a>(
+        &'a self,
+        session_id: &'a str,
+        compactions: usize,
+    ) -> BoxFuture<'a, Result<Vec<AgentEvent>>> {
         let session_id = session_id.to_owned();
         Box::pin(async move {
             self.look("reading a session's landmarks", move |connection| {
-                log::landmarks(connection, &session_id)
+                log::landmarks(connection, &session_id, compactions)
             })
             .await
         })

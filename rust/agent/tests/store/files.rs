@@ -96,9 +96,11 @@ async fn an_old_schema_is_brought_to_this_one_with_all_that_is_in_it() {
     make(&folder.open(), "s", chain(&["the quick fox"])).await;
     let path = copy(&folder);
     let raw = rusqlite::Connection::open(&path).unwrap();
-    // Version 1 had no search, and version 2 no index of landmarks.
-    raw.execute_batch("DROP INDEX landmarks; DROP TABLE search; PRAGMA user_version = 1")
-        .unwrap();
+    // Version 1 had no search, and version 2 no indexes of landmarks.
+    raw.execute_batch(
+        "DROP INDEX compactions; DROP INDEX approvals; DROP TABLE search; PRAGMA user_version = 1",
+    )
+    .unwrap();
     drop(raw);
     let store = SqliteStore::open(&path, Durability::ProcessKill).unwrap();
     assert_eq!(store.search("fox", 9).await.unwrap().len(), 1);
