@@ -228,3 +228,10 @@ def test_a_broken_configuration_is_told_and_keys_are_listed_all_the_same(
     done = run(omni, "list", env=env)
     assert (done.returncode, done.stdout) == (0, "openai  environment OPENAI_API_KEY\n")
     assert f"omni: {config}:1: " in done.stderr
+
+
+def test_a_key_of_a_provider_that_nobody_knows_is_kept_with_a_word_about_it(omni: str, env: dict[str, str]):
+    done = run(omni, "set", "opnai", "--file", env=env, stdin=CANARY)
+    assert done.returncode == 0
+    assert 'there is no provider "opnai"; did you mean "openai"?' in done.stderr
+    assert run(omni, "set", "openai", "--file", env=env, stdin=CANARY).stderr == ""

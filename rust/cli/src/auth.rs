@@ -64,6 +64,10 @@ fn set(options: &AuthSet, keys: &LocalKeys) -> Result<i32, Failure> {
     let mut output = Output::stdout();
     output.text(&format!("the key of {provider} is kept in {kept}\n"));
     output.flush()?;
+    let catalogue = catalogue().0;
+    if !catalogue.provider_names().iter().any(|name| name == provider) {
+        output::note(&omni_bridge::catalogue::unknown(&catalogue, provider).message);
+    }
     if let Some(first) = in_environment(keys, provider) {
         output::note(&format!(
             "while {first} is set in the environment, that one is taken instead"

@@ -19,6 +19,9 @@ pub(crate) async fn run(models: Models, common: &Common, composition: &Compositi
         .collect();
     found.retain(|(model, _)| wanted(&models, model));
     found.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+    if found.is_empty() && !models.local {
+        output::note("no model is of this kind; `omni models` alone lists all");
+    }
     let mut output = Output::stdout();
     if models.json {
         output.json(&found.into_iter().map(|(_, one)| one).collect::<Vec<_>>(), false);

@@ -15,6 +15,7 @@ use omni_transport::Transport;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Who makes a try.
 pub(crate) enum Route {
@@ -245,6 +246,7 @@ impl Native {
         Ok(Outgoing {
             protocol,
             encoded,
+            stream,
             url,
             headers,
             model_id: request.model.clone(),
@@ -304,9 +306,13 @@ impl Provider {
 /// Puts the key where the provider looks for it, unless the caller has set that header.
 pub(crate) fn put_key(headers: &mut HeaderMap, auth: &Auth, key: &FoundKey) -> Result<()> {
     let secret = key.secret.expose();
+    let bearer;
     let (name, value) = match auth {
         Auth::None => return Ok(()),
-        Auth::Bearer => (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {secret}"))),
+        Auth::Bearer => {
+            bearer = Zeroizing::new(format!("Bearer {secret}"));
+            (AUTHORIZATION, HeaderValue::from_str(&bearer))
+        }
         Auth::Header(name) => (header_name(name)?, HeaderValue::from_str(secret)),
     };
     let mut value = value.map_err(|_| {

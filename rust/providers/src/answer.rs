@@ -7,7 +7,7 @@ use crate::value::not_json;
 use omni_core::{Engine, Event, Finish, SseReader};
 use std::collections::VecDeque;
 
-/// Bytes of an answer that is not streamed.
+/// Bytes of an answer that is held until it is whole.
 const MAX_BODY: usize = 256 * 1024 * 1024;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -17,6 +17,11 @@ enum Kind {
     Unknown(Vec<u8>),
     Sse(SseReader),
     Json(Vec<u8>),
+}
+
+/// Said of an answer that nobody reads while it comes.
+fn too_long() -> Fault {
+    Fault::protocol("the provider's answer is longer than 256 MiB")
 }
 
 /// Decodes one answer: push bytes, take events, and at the end ask how it ended.
@@ -30,6 +35,8 @@ pub struct Answer {
     /// What `start` says; taken when it is sent.
     start: Option<Start>,
     ready: VecDeque<Event>,
+    /// Bytes of a stream that may still come, where the answer is held until it is whole.
+    room: Option<usize>,
 }
 
 struct Start {
@@ -52,7 +59,15 @@ impl Answer {
                 request_id,
             }),
             ready: VecDeque::new(),
+            room: None,
         }
+    }
+
+    /// Bounds a stream too, for a caller that holds the answer until it is whole: no provider may fill its memory.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.room = Some(MAX_BODY);
+        self
     }
 
     /// Takes the next bytes; what they hold comes from [`event`](Self::event).
@@ -88,7 +103,7 @@ impl Answer {
             Kind::Unknown(_) => Ok(()),
             Kind::Json(body) => {
                 if body.len() + bytes.len() > MAX_BODY {
-                    return Err(Fault::protocol("the provider's answer is longer than 256 MiB"));
+                    return Err(too_long());
                 }
                 body.extend_from_slice(bytes);
                 Ok(())
@@ -96,6 +111,9 @@ impl Answer {
             Kind::Sse(reader) => {
                 if self.decoder.last_seen() {
                     return Ok(());
+                }
+                if let Some(room) = &mut self.room {
+                    *room = room.checked_sub(bytes.len()).ok_or_else(too_long)?;
                 }
                 reader.push(bytes);
                 while let Some(frame) = reader.next_frame()? {

@@ -32,6 +32,8 @@ pub struct Outgoing {
     pub protocol: Protocol,
     /// The encoded request.
     pub encoded: Encoded,
+    /// Whether the events are read as they come; else the answer is held until it is whole, and bounded.
+    pub stream: bool,
     /// Where it goes: a base URL and the encoded path, [`join`]ed.
     pub url: String,
     /// Headers of the provider and of the caller, the key among them (marked sensitive).
@@ -119,6 +121,7 @@ pub fn call(transport: &Transport, outgoing: Outgoing) -> Steps {
         asked: Asked {
             protocol: outgoing.protocol,
             context: outgoing.encoded.context,
+            stream: outgoing.stream,
             model_id: outgoing.model_id,
             model: outgoing.model,
             secrets: outgoing.secrets,
@@ -136,6 +139,7 @@ pub fn call(transport: &Transport, outgoing: Outgoing) -> Steps {
 struct Asked {
     protocol: Protocol,
     context: crate::protocol::Context,
+    stream: bool,
     model_id: String,
     model: String,
     secrets: Vec<Secret>,
@@ -185,12 +189,8 @@ impl Conversation {
                     self.stage = if head.is_success() {
                         self.request_id = error::request_id(&head);
                         let (asked, id) = (&self.asked, self.request_id.clone());
-                        Stage::Reading(Box::new(Answer::new(
-                            asked.protocol,
-                            &asked.context,
-                            &asked.model,
-                            id,
-                        )))
+                        let answer = Answer::new(asked.protocol, &asked.context, &asked.model, id);
+                        Stage::Reading(Box::new(if asked.stream { answer } else { answer.bounded() }))
                     } else {
                         Stage::Refused(Vec::new())
                     };

@@ -23,6 +23,11 @@ pub fn dialect_of(provider: &str) -> Arc<Dialect> {
     known.map(Arc::clone).unwrap_or_default()
 }
 
+/// The providers whose deviations are known.
+pub fn known_dialects() -> impl Iterator<Item = &'static str> {
+    KNOWN.keys().map(String::as_str).filter(|name| *name != ANY)
+}
+
 fn read(text: &str) -> Result<HashMap<String, Arc<Dialect>>, serde_json::Error> {
     let entries: Object = serde_json::from_str(text)?;
     entries

@@ -27,7 +27,7 @@ pub use dialect::Dialect;
 #[cfg(feature = "driver")]
 pub use driver::{Outgoing, call, join};
 pub use fault::Fault;
-pub use known::dialect_of;
+pub use known::{dialect_of, known_dialects};
 pub use protocol::{Context, Encoded, Protocol, Target};
 #[cfg(feature = "driver")]
 pub use secret::Secret;

@@ -324,6 +324,7 @@ mod tests {
         AgentEvent {
             v: EVENT_VERSION,
             seq: Some(number * 10 + 5),
+            after_seq: None,
             session_id: "s".to_owned(),
             timestamp_ms: 0,
             turn_id: None,

@@ -4,7 +4,7 @@ use super::model::{Ability, Mode, Model};
 use super::price::{Meter, Price, Prices, Tier};
 use super::provider::{Auth, Provider};
 use omni_core::near_match;
-use omni_providers::{Dialect, Protocol, dialect_of};
+use omni_providers::{Dialect, Protocol, dialect_of, known_dialects};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use url::Url;
@@ -192,7 +192,19 @@ pub(super) fn provider(name: &str, fields: &Map<String, Value>) -> Result<Read> 
     }
     match fields.get("dialect") {
         None => {}
-        Some(Value::String(like)) => provider.dialect = dialect_of(like),
+        Some(Value::String(like)) => {
+            if !known_dialects().any(|name| name == like) {
+                let meant = match near_match(like, known_dialects()) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => "leave it out, or write them as a table".to_owned(),
+                };
+                return Err(fault(
+                    &["dialect"],
+                    &format!("no deviations of {like:?} are known; {meant}"),
+                ));
+            }
+            provider.dialect = dialect_of(like);
+        }
         Some(dialect) => provider.dialect = Arc::new(deviations(dialect)?),
     }
     Ok(Read {

@@ -1,5 +1,6 @@
 //! What providers themselves say that they have: `GET …/models`.
 
+use super::resolve::known_as;
 use super::{Catalogue, Model, Protocol, Provider};
 use crate::client::Client;
 use crate::credentials::{Guard, Hosts, KeyAsk, Source};
@@ -117,7 +118,8 @@ pub fn unknown(catalogue: &Catalogue, name: &str) -> Error {
         return Error::new(Code::Unsupported, message);
     }
     let shown: String = name.chars().filter(|char| !char.is_control()).take(64).collect();
-    let meant = match near_match(name, names.iter().map(String::as_str)) {
+    let near = known_as(name).or_else(|| near_match(name, names.iter().map(String::as_str)));
+    let meant = match near {
         Some(near) => format!("did you mean {near:?}?"),
         None => "name one as model ids begin, such as \"openai\"".to_owned(),
     };

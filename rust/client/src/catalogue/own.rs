@@ -18,6 +18,10 @@ pub(super) enum Trust {
     Here,
 }
 
+/// Where that may be said which a file of [`Trust::Here`] may not say.
+const ELSEWHERE: &str = "only in a file that OMNI_CONFIG names or in your own omni.toml: this one lies in the current \
+                         folder, and may have come with somebody else's project";
+
 /// What stands in `omni.toml`, or in a document of a call.
 #[derive(Default)]
 pub(super) struct Additions {
@@ -95,6 +99,11 @@ impl Catalogue {
             if alias.is_empty() || alias == id {
                 return Err(fault(&at, "an alias is another name than its model's"));
             }
+            // Else a project's file could lead every prompt that is meant for a known model to its own host.
+            if trust == Trust::Here && self.means_another(&own, &alias, &id) {
+                let why = format!("that name has a meaning already; another can be given to it {ELSEWHERE}");
+                return Err(fault(&at, &why));
+            }
             next.aliases.insert(alias, id);
         }
         for (alias, id) in &next.aliases {
@@ -113,6 +122,17 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Whether an id leads somewhere before this is added, and not by being this alias already.
+    fn means_another(&self, own: &Own, alias: &str, id: &str) -> bool {
+        if let Some(known) = own.aliases.get(alias) {
+            return known != id;
+        }
+        match super::resolve::resolve(&self.shared.snapshot, own, alias) {
+            Ok(_) => true,
+            Err(error) => error.is_foreign(),
+        }
+    }
+
     /// A definition that keeps the rules, as a provider.
     fn checked(
         &self,
@@ -129,13 +149,11 @@ impl Catalogue {
             let why = "a provider of this name is built in; take another name, or say replace = true";
             return Err(fault(&[], why));
         }
-        let elsewhere = "only in a file that OMNI_CONFIG names or in your own omni.toml: this one lies in the current \
-                         folder, and may have come with somebody else's project";
         if here && found.replace && builtin {
-            return Err(fault(&["replace"], elsewhere));
+            return Err(fault(&["replace"], ELSEWHERE));
         }
         if here && found.allow_key {
-            return Err(fault(&["allow_key"], elsewhere));
+            return Err(fault(&["allow_key"], ELSEWHERE));
         }
         for variable in &provider.key_env {
             if let Some(owner) = self
@@ -149,7 +167,7 @@ impl Catalogue {
             }
             if here && *variable != own_variable(&name) {
                 let why = format!(
-                    "{variable} would be sent there; {} may be named anywhere, others {elsewhere}",
+                    "{variable} would be sent there; {} may be named anywhere, others {ELSEWHERE}",
                     own_variable(&name)
                 );
                 return Err(fault(&["key_env"], &why));

@@ -136,7 +136,9 @@ fn bare(snapshot: &Snapshot, own: &Own, id: &str, parsed: ModelId<'_>) -> Result
             .chain(own.providers.keys().map(String::as_str));
         return Err(Unresolved::UnknownProvider {
             provider: name.chars().take(64).collect(),
-            near: near_match(name, names).map(|near| format!("{near}/{}", parsed.model)),
+            near: known_as(name)
+                .or_else(|| near_match(name, names))
+                .map(|near| format!("{near}/{}", parsed.model)),
         });
     }
     // No list has it: a miss may look at every provider.
@@ -156,6 +158,23 @@ fn bare(snapshot: &Snapshot, own: &Own, id: &str, parsed: ModelId<'_>) -> Result
     Err(Unresolved::UnknownModel {
         model: id.chars().take(128).collect(),
         near: near_match(id, named.chain(aliases)).map(str::to_owned),
+    })
+}
+
+/// The name that a provider has here, for names that it has elsewhere and that no spelling is near to.
+pub(super) fn known_as(name: &str) -> Option<&'static str> {
+    let lower = name.to_ascii_lowercase();
+    Some(match lower.as_str() {
+        "llamacpp" | "llama.cpp" | "llama_cpp" | "llama-cpp" => "llamafile",
+        "zhipu" | "zhipuai" | "bigmodel" | "glm" => "zai",
+        "google" | "googleai" | "google_ai_studio" => "gemini",
+        "claude" => "anthropic",
+        "kimi" => "moonshot",
+        "grok" => "xai",
+        "hf" => "huggingface",
+        "nvidia" | "nim" => "nvidia_nim",
+        "qwen" | "alibaba" => "dashscope",
+        _ => return None,
     })
 }
 

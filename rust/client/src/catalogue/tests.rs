@@ -85,6 +85,9 @@ fn what_only_litellm_can_ask_is_left_to_it() {
 #[test]
 fn a_slip_gives_what_was_meant() {
     assert_eq!(unresolved("opnai/gpt-5").near(), Some("openai/gpt-5"));
+    // No spelling is near to these: they are the provider's name elsewhere.
+    assert_eq!(unresolved("llama.cpp/qwen").near(), Some("llamafile/qwen"));
+    assert_eq!(unresolved("zhipu/glm-5").near(), Some("zai/glm-5"));
     assert_eq!(unresolved("gpt-4o-mni").near(), Some("gpt-4o-mini"));
     let message = unresolved("opnai/gpt-5").to_string();
     assert!(

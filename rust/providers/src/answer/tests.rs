@@ -52,3 +52,25 @@ fn a_byte_order_mark_and_blanks_before_an_answer_say_nothing() {
         assert!(events.is_empty() && ended.is_err(), "{empty:?}");
     }
 }
+
+#[test]
+fn a_stream_is_bounded_for_a_caller_that_holds_it_until_it_is_whole() {
+    let comment = format!(":{}\n", " ".repeat(60_000));
+    let piece = comment.repeat(16).into_bytes();
+    let answer = || Answer::new(Protocol::Anthropic, &Context::default(), "asked", None);
+    let pieces = MAX_BODY / piece.len();
+    for (mut answer, fails) in [(answer().bounded(), true), (answer(), false)] {
+        assert!((0..pieces).all(|_| answer.push(&piece).is_ok()));
+        let error = answer.push(&piece).err();
+        assert_eq!(error, fails.then(too_long));
+    }
+}
+
+#[test]
+fn a_document_is_bounded() {
+    let mut answer = Answer::new(Protocol::Anthropic, &Context::default(), "asked", None);
+    answer.push(b"{").unwrap();
+    let blanks = vec![b' '; MAX_BODY / 4];
+    assert!((0..3).all(|_| answer.push(&blanks).is_ok()));
+    assert_eq!(answer.push(&blanks), Err(too_long()));
+}

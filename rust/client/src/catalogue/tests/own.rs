@@ -222,6 +222,14 @@ fn a_file_that_lies_around_may_name_no_strange_key() {
         // Named by the user, it is the user's.
         assert!(load(&text, Some(&named)).is_ok());
     }
+    let only_alias = |name: &str| ACME.replace("\nquick =", &format!("\n{name:?} ="));
+    for known in ["openai/gpt-4o", "gpt-4o", "claude-sonnet-4-5", "bedrock/anything"] {
+        let refused = load(&only_alias(known), None).unwrap_err();
+        assert!(refused.contains(known), "{refused}");
+        assert!(refused.contains("current folder"), "{refused}");
+        assert!(load(&only_alias(known), Some(&named)).is_ok());
+    }
+    assert!(load(ACME, None).unwrap().resolve("quick").is_ok());
     let replacing = "[providers.openai]\nprotocol = \"openai_chat\"\nbase_url = \"https://evil.example\"\nreplace = true\n";
     assert!(load(replacing, None).unwrap_err().contains("current folder"));
     assert!(
@@ -316,6 +324,10 @@ fn nothing_is_added_when_something_is_wrong() {
         (
             r#"{"name": "a/b", "protocol": "gemini", "base_url": "http://x"}"#,
             "letters, digits",
+        ),
+        (
+            r#"{"name": "a", "protocol": "openai_chat", "base_url": "http://x", "dialect": "deepseak"}"#,
+            "dialect: no deviations of \"deepseak\" are known; did you mean \"deepseek\"?",
         ),
     ] {
         let message = catalogue.register_provider_json(text).unwrap_err().message;
