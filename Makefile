@@ -118,6 +118,7 @@ bench: build mcp-servers ## the doors, the native engine and the agent, each bes
 	@$(BIN)/python benches/doors/run.py $(ARGS)
 	@$(BIN)/python benches/doors/native.py $(ARGS)
 	@$(BIN)/python benches/doors/agent.py $(ARGS)
+	@$(BIN)/python tools/tables.py --write
 
 bench-micro: build ## pytest-benchmark and criterion: one function at a time
 	@$(BIN)/python -m pytest benches/python --benchmark-enable --benchmark-only $(ARGS)
@@ -126,6 +127,7 @@ bench-micro: build ## pytest-benchmark and criterion: one function at a time
 
 soak: build ## 100,000 streams, 1,000 exits through each engine, 1,000 kills; writes benches/results/soak.json
 	@$(BIN)/python -m tests.soak --full --out benches/results/soak.json
+	@$(BIN)/python tools/tables.py --write
 
 # -------------------------------------------------------------------------------------------- shipping
 

@@ -237,4 +237,13 @@ def test_the_example_streams_a_chat_with_a_tool_call(library: Path, demo: DemoSe
     subprocess.run(
         ["cc", "-Wall", "-Wextra", "-Werror", source, "-o", program, *link], check=True, timeout=120
     )
-    assert run([program], server=demo) == "calling get_weather for Paris\nThe tool says: 18 °C and sunny.\n"
+    says = "calling get_weather for Paris\nThe tool says: 18 °C and sunny.\n"
+    assert run([program], server=demo) == says
+    # Without the variable that this module sets, natively: no Python is needed for it.
+    env = {**environment(server=demo), "OMNI_BRIDGE_PYTHON": "/dev/null"}
+    through_litellm = subprocess.run([program], env=env, capture_output=True, text=True, timeout=120)
+    assert through_litellm.returncode != 0
+    assert "engine_unavailable" in through_litellm.stdout + through_litellm.stderr
+    del env["OMNI_BRIDGE_ENGINE"]
+    natively = subprocess.run([program], env=env, capture_output=True, text=True, timeout=120)
+    assert natively.stdout == says, natively.stderr

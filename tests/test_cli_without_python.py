@@ -9,6 +9,7 @@ import json
 import socket
 import stat
 import subprocess
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -268,6 +269,19 @@ def test_what_needs_python_says_so_and_how_to_get_it(machine: Machine, words: li
     assert "Install Python 3.10 or newer with the package omni-bridge" in said
     assert "bridge_url" in said
     assert not list(machine.home.rglob("catalogue*"))
+
+
+@pytest.mark.parametrize("command", ["serve", "demo-server"])
+def test_a_python_without_the_package_is_told_with_what_to_install(
+    machine: Machine, tmp_path: Path, command: str
+):
+    bare = tmp_path / "venv"
+    venv.create(bare, with_pip=False)
+    done = machine.omni(command, OMNI_BRIDGE_PYTHON=str(bare / "bin/python"))
+    assert (done.returncode, done.stdout) == (ENGINE_UNAVAILABLE, "")
+    (said,) = done.stderr.splitlines()
+    assert "has no package omni_bridge" in said
+    assert "-m pip install omni-bridge==" in said
 
 
 def test_why_a_call_was_left_to_litellm_is_told_with_it(machine: Machine):

@@ -21,11 +21,16 @@ def server():
         yield demo
 
 
-@pytest.fixture
-def here(server: DemoServer):
+@pytest.fixture(params=["native", "litellm"])
+def here(request: pytest.FixtureRequest, server: DemoServer):
     server.forget()
     server.hold(3)
-    yield {"model": "openai/demo-chunks-10", "api_base": server.api_base, "api_key": "none"}
+    yield {
+        "model": "openai/demo-chunks-10",
+        "api_base": server.api_base,
+        "api_key": "none",
+        "engine": request.param,
+    }
     server.wait_for(lambda server: server.open_streams == 0)
     deadline = time.monotonic() + 30
     while _native.engine_open_calls():  # the engine has no event for it

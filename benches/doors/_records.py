@@ -48,7 +48,7 @@ BARS = [
     Bar("chunk.crossing.wall", at_most=1.0, absolute=True),
     *[Bar(f"call.rust_vs_litellm.{n}.p50", at_most=1.05) for n in (1, 8, 50)],
     *[Bar(f"call.python_vs_litellm.{n}.p50", at_most=1.08) for n in (1, 8, 50)],
-    Bar("start.import_omni_bridge_over_bare", at_most=25.0, absolute=True),
+    *[Bar(f"start.import_{what}_over_bare", at_most=25.0, absolute=True) for what in ("omni_bridge", "chat")],
     Bar("cancel.rust.socket_closed.p99", at_most=50.0, absolute=True),
     Bar("cancel.python.socket_closed.p99", at_most=50.0, absolute=True),
     # The rows that concern the native engine (native.py).
@@ -85,6 +85,25 @@ BARS = [
     *[Bar(f"agent.growth.turn{how}", at_most=1.2) for how in ("", ".reopened")],
 ]
 BAR_OF = {bar.name: bar for bar in BARS}
+
+
+def summary(records: Sequence[Record], of: str, *, whole: bool) -> str:
+    """How many bars are met, and which are not; in a whole run a bar without a row is not met.
+
+    `of` is whose bars: "native", "agent" or "doors", which is all others.
+    """
+    by_name = {record.name: record for record in records}
+    mine = [
+        bar
+        for bar in BARS
+        if (bar.name.partition(".")[0] if bar.name.startswith(("native.", "agent.")) else "doors") == of
+    ]
+    judged = [bar for bar in mine if bar.name in by_name]
+    missed = [bar.name for bar in judged if not bar.met(by_name[bar.name])]
+    met = len(judged) - len(missed)
+    if whole:
+        missed += [f"{bar.name} (has no row)" for bar in mine if bar.name not in by_name]
+    return "\n  ".join([f"\nbars: {met} met, {len(missed)} missed", *missed])
 
 
 class Records:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from _picture import AGENT_ROWS, draw
 from _process import clean_environment
-from _records import BARS, Records, read, table
+from _records import Records, read, summary, table
 from run import RESULTS, ROOT, TARGET
 
 PROGRAMS = TARGET / "examples"
@@ -86,13 +86,7 @@ def main() -> int:
             print(f"bench: {name} ({time.monotonic() - begin:.0f} s so far)", file=sys.stderr, flush=True)
             measured(name, 0.25 if options.quick else 1.0, out)
     print(table(out.all))
-    by_name = {record.name: record for record in out.all}
-    judged = [(bar, by_name[bar.name]) for bar in BARS if bar.name in by_name]
-    missed = [bar.name for bar, record in judged if not bar.met(record)]
-    print(
-        f"\nbars: {len(judged) - len(missed)} met, {len(missed)} missed"
-        + "".join(f"\n  {name}" for name in missed)
-    )
+    print(summary(out.all, "agent", whole=wanted == set(PHASES)))
     if options.record or not (options.quick or options.only):
         whole = merged(out) if options.only else out
         whole.write(WRITTEN)

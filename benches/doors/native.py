@@ -29,7 +29,7 @@ from typing import Any
 
 from _picture import NATIVE_ROWS, draw_groups
 from _process import Process, clean_environment, cpu_seconds, memory_mb, started
-from _records import BARS, Records, percentile, read, table
+from _records import Records, percentile, read, summary, table
 from run import HERE, RESULTS, ROOT, TARGET, Contender, Sum, Upstream, once
 
 NATIVE = TARGET / "bench-native"
@@ -409,13 +409,7 @@ def main() -> int:
                 phase(bench)
     records = bench.out.all
     print(table(records))
-    by_name = {record.name: record for record in records}
-    judged = [(bar, by_name[bar.name]) for bar in BARS if bar.name in by_name]
-    missed = [bar.name for bar, record in judged if not bar.met(record)]
-    print(
-        f"\nbars: {len(judged) - len(missed)} met, {len(missed)} missed"
-        + "".join(f"\n  {name}" for name in missed)
-    )
+    print(summary(records, "native", whole=wanted == set(PHASES)))
     print("\n".join(changes(bench.out)))
     absent = [name for name, path in PEERS.items() if not path.exists()]
     if absent:

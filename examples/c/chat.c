@@ -1,4 +1,5 @@
-/* Streams a chat with a tool call, through LiteLLM in a Python that this program embeds. */
+/* Streams a chat with a tool call: OpenAI, Anthropic, Gemini and their like are asked natively, every other provider
+   through LiteLLM in a Python that this program embeds. */
 #include <omni_bridge.h>
 #include <stdio.h>
 #include <stdlib.h>

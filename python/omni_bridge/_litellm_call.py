@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _litellm_http as http
 from ._endpoints import PLACEHOLDER, Guard, current_environment, family, refusal
-from ._litellm_errors import build, by_class, chain, classify, lacks_key
+from ._litellm_errors import UNSENDABLE, build, by_class, chain, classify, lacks_key
 from ._litellm_errors import request_id as header_request_id
 from ._translate import (
     Answer,
@@ -507,7 +507,8 @@ class Call:
         for one in (exchange.failure, *chain(problem)):
             if isinstance(one, OmniError):
                 return one
-        if self._unseen(problem):
+        no_address = any(isinstance(one, http.NO_ADDRESS) for one in chain(problem))
+        if not no_address and self._unseen(problem):
             return self._unwatched()
         status = exchange.status or None
         headers = exchange.headers
@@ -533,6 +534,20 @@ class Call:
                 f"the provider answered with a redirect to {exchange.redirect}, which is not followed: a "
                 f"key would go "
                 f"with it. If that is where the call belongs, set api_base to it.",
+                retryable=False,
+            )
+        if no_address:
+            return fail(
+                "invalid_request",
+                f"the address that is set for {self.provider} is none of a web server: give one such as "
+                f"http://127.0.0.1:8411 or https://host/path",
+                retryable=False,
+            )
+        if not status and any(UNSENDABLE.search(str(one)) for one in chain(problem)):
+            return fail(
+                "authentication",
+                f"a key or a header for {self.provider} has characters that cannot stand in a header: set it "
+                f"again, without blanks or line ends",
                 retryable=False,
             )
         wire = next((one for one in chain(problem) if isinstance(one, WireError)), None)

@@ -161,6 +161,9 @@ _BAD_KEY = re.compile(
     r"(api[ _]?key|token).{0,40}(not valid|invalid|expired|incorrect)|invalid api[ _]?key", re.IGNORECASE
 )
 
+# What httpx and LiteLLM say of a header that cannot be sent, a character of the key among their words.
+UNSENDABLE = re.compile(r"Forbidden control character|codec can't encode character|Illegal header value")
+
 _TOKENS = re.compile(
     r"(?i)(bearer\s+)[\w.~+/=-]{6,}"
     r"|\b(?:sk|pk|rk|gsk|xai|key|pplx|csk|nvapi|hf|fw|r8|ghp|gho|ghu|ghs|glpat|xox[abp])[-_][\w-]{8,}"

@@ -231,6 +231,10 @@ def in_place() -> bool:
     return all(getattr(getattr(owner, name), "_omni_bridge", False) for owner, name in _HOOKED)
 
 
+# What httpx raises where an address is none.
+NO_ADDRESS = (httpx.InvalidURL, httpx.UnsupportedProtocol)
+
+
 def left_unseen(problem: BaseException) -> bool:
     """Whether an exception shows that something was sent: a provider's answer, or a failed connection."""
     import openai

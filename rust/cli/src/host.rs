@@ -7,8 +7,8 @@ use omni_bridge_py::embedded::Interpreter;
 use omni_core::{Code, Error};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// What the command line is made of: who hosts it, and where its client begins.
 pub struct Composition {
@@ -73,7 +73,13 @@ pub(crate) fn exec(
     common: &Common,
     composition: &Composition,
 ) -> Result<i32, Failure> {
-    let (program, _) = interpreter(common, composition)?;
+    let (program, found) = interpreter(common, composition)?;
+    // Python would say in its own words that there is no such module.
+    if let Some(error) = found.and_then(|found| found.bridge(&found.packages()).err())
+        && !has_package(&program)
+    {
+        return Err(Failure::Call(error));
+    }
     // Returns only if it fails.
     let error = Command::new(&program)
         .args(["-m", "omni_bridge", command])
@@ -84,4 +90,14 @@ pub(crate) fn exec(
         program.display()
     );
     Err(Failure::Call(Error::new(Code::EngineUnavailable, message)))
+}
+
+/// Whether an interpreter finds the package, also where we did not look: its `PYTHONPATH`, a user's own packages.
+fn has_package(program: &Path) -> bool {
+    let code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('omni_bridge') is None)";
+    Command::new(program)
+        .args(["-c", code])
+        .stdin(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }

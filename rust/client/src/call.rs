@@ -506,18 +506,17 @@ impl Call {
 
     /// What failed for want of the other engine says why the native one did not take the call.
     fn with_reason(&self, mut error: Error) -> Error {
-        let Some(why) = &self.declined else {
-            return error;
-        };
-        error.message = match error.code {
-            // What the native engine says is what the user can mend at once.
-            Code::EngineUnavailable => format!("{why}; nor could LiteLLM be asked: {}", error.message),
-            Code::NotFound | Code::Authentication => format!(
+        if let Some(why) = &self.declined
+            && matches!(
+                error.code,
+                Code::EngineUnavailable | Code::NotFound | Code::Authentication
+            )
+        {
+            error.message = format!(
                 "{}; the native engine did not take this call: {why}",
                 error.message
-            ),
-            _ => error.message,
-        };
+            );
+        }
         error
     }
 

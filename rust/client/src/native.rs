@@ -11,7 +11,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use omni_core::{BoxFuture, Code, EngineChoice, Error, Object, Request, Result, Steps};
 use omni_providers::{Outgoing, Protocol, Target};
-use omni_transport::Transport;
+use omni_transport::{Transport, check_address};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl Native {
         connect: Option<Duration>,
     ) -> Route {
         if self.choice(request) == EngineChoice::Litellm {
-            return Route::Bridge(None);
+            return bridge(request, None);
         }
         let aimed = match self.aim(request) {
             Ok(aimed) => aimed,
@@ -284,7 +284,7 @@ impl Not {
                 );
                 Route::Refused(Error::new(Code::Unsupported, message).for_model(&request.model))
             }
-            Not::Declined(why) => Route::Bridge(Some(why)),
+            Not::Declined(why) => bridge(request, Some(why)),
         }
     }
 }
@@ -303,9 +303,44 @@ impl Provider {
     }
 }
 
+/// `LiteLLM` is to answer. What no engine could send is refused here, in the words of the native one.
+fn bridge(request: &Request, why: Option<String>) -> Route {
+    let checked = || {
+        if let Some(base) = request.api_base.as_deref().filter(|base| !base.is_empty()) {
+            check_address(base)?;
+        }
+        for (name, value) in request.headers.iter().flatten() {
+            header_name(name)?;
+            header_value(name, value.as_str().unwrap_or_default())?;
+        }
+        match request.api_key.as_deref() {
+            Some(key) => check_key(key, Source::Call.name()),
+            None => Ok(()),
+        }
+    };
+    match checked() {
+        Ok(()) => Route::Bridge(why),
+        Err(error) => Route::Refused(error.for_model(&request.model)),
+    }
+}
+
+/// A key that a header can carry. Marks that a word processor has made of others are accidents too.
+fn check_key(key: &str, source: &str) -> Result<()> {
+    if key.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Ok(());
+    }
+    let message = format!(
+        "the key from the {source} has characters that cannot stand in a header: set it again, without blanks or line ends"
+    );
+    Err(Error::new(Code::Authentication, message))
+}
+
 /// Puts the key where the provider looks for it, unless the caller has set that header.
 pub(crate) fn put_key(headers: &mut HeaderMap, auth: &Auth, key: &FoundKey) -> Result<()> {
     let secret = key.secret.expose();
+    if auth != &Auth::None {
+        check_key(secret, key.source.name())?;
+    }
     let bearer;
     let (name, value) = match auth {
         Auth::None => return Ok(()),
@@ -315,13 +350,8 @@ pub(crate) fn put_key(headers: &mut HeaderMap, auth: &Auth, key: &FoundKey) -> R
         }
         Auth::Header(name) => (header_name(name)?, HeaderValue::from_str(secret)),
     };
-    let mut value = value.map_err(|_| {
-        let message = format!(
-            "the key from the {} has characters that cannot stand in a header: set it again, without blanks or line ends",
-            key.source.name()
-        );
-        Error::new(Code::Authentication, message)
-    })?;
+    // Nothing that passed the check above is refused here.
+    let mut value = value.map_err(|_| Error::internal("a key was refused by a header"))?;
     value.set_sensitive(true);
     headers.entry(name).or_insert(value);
     Ok(())

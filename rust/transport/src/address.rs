@@ -102,6 +102,25 @@ fn is_ours(uri: &Uri) -> bool {
         && uri
             .path_and_query()
             .is_some_and(|path| path.as_str().starts_with('/'))
+        && uri.authority().is_some_and(port_is_one)
+}
+
+/// `http` takes any text for a port and then says that there is none, which would be the usual one's server.
+fn port_is_one(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let place = text.rsplit_once('@').map_or(text, |(_, place)| place);
+    authority.port_u16().is_some() || place.len() == authority.host().len()
+}
+
+/// Whether a call could go to this address, whoever makes it.
+///
+/// # Errors
+/// `invalid_request` that says what is wrong with it, and does not show it.
+pub fn check_address(url: &str) -> Result<()> {
+    match url.parse::<Uri>() {
+        Ok(uri) if is_ours(&uri) => Ok(()),
+        _ => parse(url).map(|_| ()),
+    }
 }
 
 pub(crate) fn bare(host: &str) -> &str {
@@ -181,8 +200,13 @@ mod tests {
             "http://",
             "file:///etc/passwd",
             "hunter2",
+            // Not the server at the usual port, who would be sent the key.
+            "http://127.0.0.1:99999/v1",
+            "http://127.0.0.1:port/v1",
+            "http://[::1]:0x50/v1",
         ] {
             let error = Address::parse(wrong).err().unwrap();
+            assert_eq!(check_address(wrong).unwrap_err(), error, "{wrong}");
             assert!(
                 error.message.contains("http://127.0.0.1:8411") && !error.message.contains("hunter2"),
                 "{wrong}: {error}"
@@ -208,6 +232,19 @@ mod tests {
             (address.host(), address.path(), address.port()),
             ("xn--bcher-kva.example", "/a%20b?x=1", 443)
         );
+    }
+
+    #[test]
+    fn a_port_that_is_left_out_is_the_usual_one() {
+        for (text, port) in [
+            ("http://h:/v1", 80),
+            ("https://h", 443),
+            ("http://[::1]:8/", 8),
+            ("https://[::1]", 443),
+        ] {
+            assert_eq!(address(text).port(), port, "{text}");
+            check_address(text).unwrap();
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod pool;
 mod socket;
 mod tls;
 
-pub use address::base_url;
+pub use address::{base_url, check_address};
 pub use bytes::Bytes;
 pub use client::{Builder, Call, Transport};
 pub use exchange::{Exchange, Head};
