@@ -507,7 +507,7 @@ class Call:
         for one in (exchange.failure, *chain(problem)):
             if isinstance(one, OmniError):
                 return one
-        no_address = any(isinstance(one, http.NO_ADDRESS) for one in chain(problem))
+        no_address = any(map(http.is_no_address, chain(problem)))
         if not no_address and self._unseen(problem):
             return self._unwatched()
         status = exchange.status or None

@@ -231,8 +231,13 @@ def in_place() -> bool:
     return all(getattr(getattr(owner, name), "_omni_bridge", False) for owner, name in _HOOKED)
 
 
-# What httpx raises where an address is none.
-NO_ADDRESS = (httpx.InvalidURL, httpx.UnsupportedProtocol)
+def is_no_address(one: BaseException) -> bool:
+    """Whether httpx, or aiohttp below it, raises this where an address is none."""
+    if isinstance(one, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
+        return True
+    return type(one).__name__ == "NonHttpUrlClientError" or (
+        type(one) is ValueError and str(one).startswith("Port out of range")
+    )
 
 
 def left_unseen(problem: BaseException) -> bool:

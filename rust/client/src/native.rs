@@ -211,7 +211,9 @@ impl Native {
         }
         match found {
             Some(key) => {
-                guard.may_send(key, &url)?;
+                // What is no address is nobody's host: that is told first.
+                let refused = |error| check_address(&url).err().unwrap_or(error);
+                guard.may_send(key, &url).map_err(refused)?;
                 check_host(request, &key.source)?;
                 put_key(&mut headers, &provider.auth, key)?;
                 secrets.push(key.secret.clone());
