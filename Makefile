@@ -131,8 +131,10 @@ soak: build ## 100,000 streams, 1,000 exits through each engine, 1,000 kills; wr
 
 # -------------------------------------------------------------------------------------------- shipping
 
-wheel: $(STAMP_DEPS) ## one abi3 wheel for CPython 3.10 and newer into dist/
-	@$(BIN)/maturin build --release --locked --strip --out dist
+wheel: $(STAMP_DEPS) ## one abi3 wheel for CPython 3.10 and newer into dist/, tried in an environment of its own
+	@rm -f dist/*.whl
+	@$(BIN)/maturin build --release --locked --strip --quiet --out dist
+	@PYTHON=$(BIN)/python bash tools/check_wheel.sh dist
 
 clean: ## remove what was built (.venv, target, dist)
 	rm -rf $(VENV) target dist
