@@ -282,6 +282,63 @@ def test_responses_items_go_back_as_they_came():
     ]
 
 
+MISTRAL_CONTENT = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "signature": "PROOF=="},
+    {"type": "text", "text": "Said."},
+]
+SIGNED = {
+    "mistral/magistral-small-2509": {
+        **CHAT_OK,
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": MISTRAL_CONTENT},
+            }
+        ],
+    },
+    "gemini/gemini-2.5-flash": {
+        "candidates": [
+            {
+                "content": {
+                    "role": "model",
+                    "parts": [
+                        {"text": "hm", "thought": True, "thoughtSignature": "PROOF=="},
+                        {"text": "Said."},
+                    ],
+                },
+                "finishReason": "STOP",
+            }
+        ]
+    },
+    "anthropic/claude-sonnet-4-5": {
+        **ANTHROPIC_OK,
+        "content": [
+            {"type": "thinking", "thinking": "hm", "signature": "PROOF=="},
+            {"type": "redacted_thinking", "data": "PROOF=="},
+            {"type": "text", "text": "Said."},
+        ],
+    },
+    "openai/responses/gpt-5": {
+        **RESPONSES_OK,
+        "output": [
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "PROOF=="},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Said."}]},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("to", SIGNED)
+@pytest.mark.parametrize("of", SIGNED)
+def test_proofs_of_reasoning_go_back_to_who_gave_them_and_to_nobody_else(of, to):
+    with Provider(SIGNED[of]) as server:
+        reply, _ = ask(server, [USER], of, max_tokens=100)
+    body = json.dumps(sent([USER, reply.message.to_dict(), USER], to, SIGNED[to], max_tokens=100))
+    assert "Said." in body
+    assert body.count("PROOF==") == (json.dumps(SIGNED[of]).count("PROOF==") if of == to else 0)
+
+
 def test_openrouter_reasoning_details_go_back_as_they_came():
     details = [
         {

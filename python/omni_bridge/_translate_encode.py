@@ -64,6 +64,16 @@ def parts_in_order(message: Json) -> Iterator[Json]:
 Own = Callable[[Json, str], bool]
 Extra = Callable[[Json, str], Json]
 
+
+def wrote(message: Json, wire: str, own: Own) -> bool | None:
+    """Whether a message's reasoning is this provider's own, so far as a decoder said; None without a mark.
+
+    What nobody marked is Anthropic's if it is signed.
+    """
+    marks = as_dict(message.get("extra"))
+    return any(own({"provider": name}, wire) for name in marks) if marks else None
+
+
 _CITATIONS = (
     "char_location",
     "page_location",
@@ -73,9 +83,23 @@ _CITATIONS = (
 )
 
 
+def thinking_block(part: Json) -> Json | None:
+    """Reasoning as Anthropic's block; None for what is not: Anthropic's has no id and always a proof."""
+    if part.get("id"):
+        return None
+    if part.get("signature"):
+        return {
+            "type": "thinking",
+            "thinking": as_str(part.get("text")),
+            "signature": part["signature"],
+        }
+    return {"type": "redacted_thinking", "data": part["encrypted"]} if part.get("encrypted") else None
+
+
 def anthropic_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
     """An assistant message as Anthropic blocks: what came from Anthropic goes back as it came."""
     blocks: list[Json] = []
+    foreign = wrote(message, "anthropic", own) is False
     for found in parts_in_order(message):
         kind = found.get("type")
         part: Json = found["call"] if kind == "tool_call" and "call" in found else found
@@ -89,14 +113,7 @@ def anthropic_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
                 if citations:
                     block["citations"] = citations
         elif kind == "reasoning":
-            if part.get("signature"):
-                block = {
-                    "type": "thinking",
-                    "thinking": as_str(part.get("text")),
-                    "signature": part["signature"],
-                }
-            elif part.get("encrypted"):
-                block = {"type": "redacted_thinking", "data": part["encrypted"]}
+            block = None if foreign else thinking_block(part)
         elif kind == "provider":
             if own(part, "anthropic"):
                 blocks.append(part["data"])
@@ -118,6 +135,7 @@ def anthropic_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
 def gemini_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
     """An assistant message as Gemini parts, signatures where they stood."""
     parts: list[Json] = []
+    mine = wrote(message, "gemini", own) is True
     for found in parts_in_order(message):
         kind = found.get("type")
         part: Json = found["call"] if kind == "tool_call" and "call" in found else found
@@ -127,8 +145,9 @@ def gemini_assistant(message: Json, own: Own, extra: Extra) -> list[Json]:
                 wire = {"text": as_str(part.get("text"))}
         elif kind == "reasoning":
             # Reasoning of another provider has no meaning here; Gemini's own has no id and no encrypted
-            # content.
-            if not part.get("id") and not part.get("encrypted"):
+            # content, and no signature that is not marked as its own.
+            signed = bool(part.get("signature"))
+            if not part.get("id") and not part.get("encrypted") and (mine or not signed):
                 wire = {"text": as_str(part.get("text")), "thought": True}
         elif kind == "provider":
             if own(part, "gemini"):
@@ -220,8 +239,12 @@ def chat_assistant(wire: Json, message: Json, field: str, own: Own, extra: Extra
         elif kind == "reasoning":
             text = as_str(part.get("text"))
             reasoning.append(text)
-            if field == "content" and text:
-                content.append({"type": "thinking", "thinking": [{"type": "text", "text": text}]})
+            mine = part.get("signature") and wrote(message, "openai_chat", own)
+            if field == "content" and (text or mine):
+                thinking: Json = {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+                if mine:
+                    thinking["signature"] = part["signature"]
+                content.append(thinking)
         elif kind == "provider":
             if own(part, "openai_chat"):
                 content.append(part["data"])

@@ -59,6 +59,7 @@ class GenerateDecoder(Decoder):
         self._usage: dict[str, Any] | None = None
         self._data: dict[str, Any] = {}
         self._seen = False
+        self._signed = False
 
     def chunk(self, event: str, doc: Any) -> None:
         if doc == "[DONE]":
@@ -86,6 +87,8 @@ class GenerateDecoder(Decoder):
             self.parts.usage(read_usage(self._usage))
         if self._data:
             self.finish["provider_data"] = self._data
+        if self._signed:  # whose it is, for no other provider takes it
+            self.finish["message_extra"] = {"extra": {"gemini": {}}}
         self.settle()
 
     def _document(self, doc: dict[str, Any], *, whole: bool) -> None:
@@ -142,6 +145,7 @@ class GenerateDecoder(Decoder):
             self.parts.media(mime, as_str(data.get("data")), signature)
         elif isinstance(part.get("text"), str):
             thought = bool(part.get("thought"))
+            self._signed = self._signed or (thought and signature is not None)
             kind = "reasoning" if thought else "text"
             fresh = whole or signature is not None or self.parts.open_kind != kind
             if (

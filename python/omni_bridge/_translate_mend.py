@@ -23,6 +23,8 @@ from ._translate_encode import (
     gemini_assistant,
     parts_in_order,
     responses_assistant,
+    thinking_block,
+    wrote,
 )
 from ._translate_gemini import OWN_ID
 from ._translate_parts import as_dict, as_list, as_str, dumps, is_list, is_object, objects
@@ -144,20 +146,15 @@ class Mender:
             return plain
         texts: list[Json] = []
         thinking: list[Json] = []
+        foreign = wrote(message, "anthropic", self._own) is False
         for part in parts_in_order(message):
             kind = part.get("type")
             if kind == "text":
                 texts.append(part)
-            elif kind == "reasoning":
-                if part.get("signature"):
-                    block = {
-                        "type": "thinking",
-                        "thinking": part.get("text", ""),
-                        "signature": part["signature"],
-                    }
+            elif kind == "reasoning" and not foreign:
+                block = thinking_block(part)
+                if block is not None:
                     thinking.append(block)
-                elif part.get("encrypted"):
-                    thinking.append({"type": "redacted_thinking", "data": part["encrypted"]})
         if is_list(message.get("content")) and any(part.get("cache_control") for part in texts):
             plain["content"] = [
                 {k: v for k, v in p.items() if k not in ("signature", "annotations")} for p in texts

@@ -92,6 +92,7 @@ class ChatDecoder(Decoder):
         self._audio: dict[str, Any] = {}
         self._data: dict[str, Any] = {}
         self._usage_seen: Any = None
+        self._signed = False
 
     # -- documents --
 
@@ -138,8 +139,13 @@ class ChatDecoder(Decoder):
             self.parts.media(
                 "audio/" + as_str(self.context.get("audio_format") or "wav"), self._audio.pop("data")
             )
+        own: dict[str, Any] = {}
         if self._details:
-            self.finish["message_extra"] = {"reasoning_details": self._details}
+            own["reasoning_details"] = self._details
+        if self._signed:  # whose it is, for no other provider takes it
+            own["extra"] = {self.provider: {}}
+        if own:
+            self.finish["message_extra"] = own
         if self._audio:
             self._data["audio"] = self._audio
         if self._logprobs:
@@ -260,6 +266,7 @@ class ChatDecoder(Decoder):
             if text:
                 self.parts.reasoning(as_str(text))
             if part.get("signature"):
+                self._signed = True
                 self.parts.reasoning("")
                 self.parts.close(signature=as_str(part["signature"]))
         elif kind == "refusal":

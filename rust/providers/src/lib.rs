@@ -18,6 +18,8 @@ mod openai_chat;
 mod openai_responses;
 mod parts;
 mod protocol;
+#[cfg(test)]
+mod round_trips;
 #[cfg(feature = "driver")]
 mod secret;
 mod value;

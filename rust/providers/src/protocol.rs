@@ -4,8 +4,9 @@ use crate::dialect::Dialect;
 use crate::fault::Fault;
 use crate::parts::Parts;
 use crate::{anthropic, gemini, openai_chat, openai_responses};
-use omni_core::{Finish, Object, Request, Result};
+use omni_core::{Finish, Message, Object, Request, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// A family of wires that many providers speak.
@@ -161,12 +162,23 @@ impl Target {
         name == self.provider || protocol.families().contains(&name)
     }
 
+    /// Whether a message's reasoning is this target's own, so far as a decoder said whose it is (see [`mark`]); `None`
+    /// without a mark. Anthropic and Gemini take theirs back wherever they are served; the servers that speak OpenAI's
+    /// protocols are of many makers, and each takes its own alone.
+    pub(crate) fn wrote(&self, protocol: Protocol, message: &Message) -> Option<bool> {
+        let marks = message.extra.as_ref().filter(|extra| !extra.is_empty())?;
+        Some(match protocol {
+            Protocol::OpenaiChat | Protocol::OpenaiResponses => marks.contains_key(&self.provider),
+            Protocol::Anthropic | Protocol::Gemini => marks.keys().any(|name| self.owns(protocol, name)),
+        })
+    }
+
     /// The entries of `extra` that are meant for this target, the family's before the provider's own.
     pub(crate) fn extras<'a>(
         &'a self,
         protocol: Protocol,
         extra: Option<&'a Object>,
-    ) -> impl Iterator<Item = &'a serde_json::Value> {
+    ) -> impl Iterator<Item = &'a Value> {
         let of = move |name: &str| extra.and_then(|extra| extra.get(name));
         let family = protocol
             .families()
@@ -175,4 +187,11 @@ impl Target {
             .filter_map(move |name| of(name));
         family.chain(of(&self.provider))
     }
+}
+
+/// What says in a reply's message whose its reasoning is, where that has meaning to its provider alone; `own` goes back
+/// with it. Anthropic's is not marked: a part that nobody marked is Anthropic's if it is signed.
+pub(crate) fn mark(provider: &str, own: Object) -> Object {
+    let marks = Object::from_iter([(provider.to_owned(), Value::Object(own))]);
+    Object::from_iter([("extra".to_owned(), Value::Object(marks))])
 }

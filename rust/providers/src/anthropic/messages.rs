@@ -267,6 +267,7 @@ impl<'a> Reader<'a> {
     /// What a model wrote, as it came where it came from here; what others mean by theirs is left out.
     fn assistant(&self, message: &'a Message) -> Vec<Block<'a>> {
         let mut calls = Calls::new(message.tool_calls.as_deref().unwrap_or_default());
+        let foreign = self.target.wrote(Protocol::Anthropic, message) == Some(false);
         let mut blocks = Vec::new();
         match &message.content {
             None => {}
@@ -275,6 +276,7 @@ impl<'a> Reader<'a> {
                 for part in parts {
                     let block = match part {
                         Part::ToolCall { id, .. } => calls.take(id).map(|call| self.call(call)),
+                        Part::Reasoning { .. } if foreign => None,
                         _ => self.own_part(part),
                     };
                     blocks.extend(block);
@@ -311,13 +313,8 @@ impl<'a> Reader<'a> {
                 signature,
                 other,
             } => {
-                // Reasoning of this wire has no id; of other protocols' only that of OpenAI's chat has none, which
-                // has no signature either.
-                let foreign = other
-                    .get("provider")
-                    .and_then(Value::as_str)
-                    .is_some_and(|provider| !self.owns(provider));
-                if foreign || id.as_deref().is_some_and(|id| !id.is_empty()) {
+                // Reasoning of this wire has no id.
+                if id.as_deref().is_some_and(|id| !id.is_empty()) {
                     return None;
                 }
                 let signature = signature.as_deref().filter(|signature| !signature.is_empty());

@@ -4,7 +4,7 @@
 use super::{FAMILY, OWN_ID};
 use crate::fault::Fault;
 use crate::parts::{Ending, Open, Parts};
-use crate::protocol::{Context, Decode, Meta};
+use crate::protocol::{Context, Decode, Meta, mark};
 use crate::value::{objects, parse, says_something, some_text, text};
 use omni_core::{Finish, FinishReason, Object};
 use serde_json::Value;
@@ -39,6 +39,8 @@ pub(crate) struct Decoder {
     reason: Option<(FinishReason, Option<String>)>,
     /// The call whose arguments come in pieces.
     unfinished: Option<arguments::Unfinished>,
+    /// Whether a thought was signed.
+    signed: bool,
 }
 
 impl Decoder {
@@ -171,6 +173,7 @@ impl Decoder {
             );
         } else if let Some(text @ Value::String(_)) = part.get_mut("text") {
             let kind = if thought { Open::Reasoning } else { Open::Text };
+            self.signed |= thought && signature.is_some();
             said(parts, kind, into_text(text.take()), signature, whole);
         } else {
             let mut kinds = part
@@ -252,6 +255,7 @@ impl Decode for Decoder {
             .take()
             .map(|content| serde_json::json!({ "content": content }));
         finish.provider_data = Some(mem::take(&mut self.data)).filter(|data| !data.is_empty());
+        finish.message_extra = self.signed.then(|| mark(FAMILY, Object::new()));
         Ok(finish)
     }
 

@@ -10,7 +10,7 @@ mod usage;
 
 use crate::fault::Fault;
 use crate::parts::Parts;
-use crate::protocol::{Context, Decode, Meta};
+use crate::protocol::{Context, Decode, Meta, mark};
 use crate::value::{count, object, objects, parse, says_something, text};
 use calls::{Calls, Piece};
 use message::say;
@@ -96,6 +96,8 @@ pub(crate) struct Decoder {
     logprobs: Object,
     audio: Object,
     data: Object,
+    /// Whether reasoning was signed.
+    signed: bool,
     remembered: Remembered,
     repeat: Repeat,
     usage: Option<Value>,
@@ -117,6 +119,7 @@ impl Decoder {
             logprobs: Object::new(),
             audio: Object::new(),
             data: Object::new(),
+            signed: false,
             remembered: Remembered::default(),
             repeat: Repeat::default(),
             usage: None,
@@ -229,6 +232,9 @@ impl Decode for Decoder {
             let details = std::mem::take(&mut self.details);
             let details = details.into_iter().map(Value::Object).collect();
             extra.insert("reasoning_details".to_owned(), Value::Array(details));
+        }
+        if self.signed {
+            extra.extend(mark(&self.provider, Object::new()));
         }
         finish.message_extra = some(extra);
         if !self.audio.is_empty() {

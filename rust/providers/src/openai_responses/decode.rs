@@ -9,7 +9,7 @@ use super::usage;
 use super::wire::{Begin, Delta, Head, Kind, Last, Response, sniff, told_again};
 use crate::fault::Fault;
 use crate::parts::{Open, Parts};
-use crate::protocol::{Context, Decode, Meta};
+use crate::protocol::{Context, Decode, Meta, mark};
 use crate::value::{count, object, parse, says_something, some_text, text};
 use omni_core::{Finish, FinishReason, Object};
 use serde::Deserialize;
@@ -327,9 +327,7 @@ impl Decode for Decoder {
         let phase = self.phase.take().map(|phase| ("phase".to_owned(), phase));
         if phase.is_some() || self.reasoned {
             // Without a phase it adds nothing to what is sent back: it only says whose reasoning this is.
-            let own: Object = phase.into_iter().collect();
-            let extra = json!({ "extra": { self.provider.as_str(): own } });
-            finish.message_extra = object(Some(&extra)).cloned();
+            finish.message_extra = Some(mark(&self.provider, phase.into_iter().collect()));
         }
         Ok(finish)
     }

@@ -62,7 +62,7 @@ pub(crate) fn items<'a>(messages: &'a [Message], target: &'a Target, stored: boo
                 let begin = kinds.len();
                 answered(message, target, &mut kinds);
                 // What the server cannot know is an error there: what only has an id, and what is another's.
-                let foreign = is_foreign(message, target);
+                let foreign = target.wrote(Protocol::OpenaiResponses, message) == Some(false);
                 let unknown = |kind: &Kind<'_>| match kind {
                     Kind::Reasoned { encrypted, .. } => foreign || (encrypted.is_none() && !stored),
                     _ => false,
@@ -85,13 +85,6 @@ pub(crate) fn items<'a>(messages: &'a [Message], target: &'a Target, stored: boo
         }
     }
     Ok(kinds.into_iter().map(|kind| Item { target, kind }).collect())
-}
-
-/// Whether another provider wrote a message: the decoder marks those whose reasoning has meaning to their provider
-/// alone. Other servers of this very protocol refuse it.
-fn is_foreign(message: &Message, target: &Target) -> bool {
-    let marks = message.extra.as_ref().filter(|extra| !extra.is_empty());
-    marks.is_some_and(|marks| !marks.contains_key(&target.provider))
 }
 
 /// A message of another than the assistant. What of the provider's own is an item of itself is put between.

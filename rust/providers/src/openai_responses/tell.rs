@@ -244,7 +244,6 @@ impl Decoder {
     fn reasoning(&mut self, item: &mut Item, index: u64, given: Object, parts: &mut Parts) {
         let whole = !items::is_plain_reasoning(&given);
         let id = some_text(given.get("id")).filter(|_| !whole);
-        self.reasoned |= id.is_some();
         let mut told = item.pieces.values().any(|piece| piece.begun);
         for (key, said) in items::thoughts(&given) {
             let piece = item.pieces.entry(key).or_default();
@@ -264,6 +263,7 @@ impl Decoder {
             signature: some_text(given.get("signature")),
             encrypted: some_text(given.get("encrypted_content")),
         };
+        self.reasoned |= id.is_some() || ending.signature.is_some() || ending.encrypted.is_some();
         if !matches!(self.open, Some((open, _)) if open == index) || parts.open().is_none() {
             // Servers leave texts out of the whole item that they streamed.
             let first = (index, Piece::Content(0));

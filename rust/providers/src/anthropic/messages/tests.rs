@@ -116,7 +116,6 @@ fn reasoning_of_this_wire_goes_back_and_that_of_others_is_left_out() {
         {"type": "reasoning", "text": "", "encrypted": "data"},
         {"type": "reasoning", "text": "no proof"},
         {"type": "reasoning", "text": "", "id": "rs_1", "encrypted": "openai"},
-        {"type": "reasoning", "text": "x", "signature": "theirs", "provider": "gemini"},
         {"type": "provider", "provider": "gemini", "kind": "executableCode", "data": {"executableCode": {}}},
         {"type": "provider", "provider": "anthropic", "kind": "novel", "data": {"type": "novel", "a": 1}},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},

@@ -210,7 +210,8 @@ impl<'a> Writer<'a> {
             Some(core::Content::Parts(list)) => list.as_slice(),
             _ => &[],
         };
-        let signed = self.signed_by_gemini(list, calls);
+        // Without a mark a signed thought is Anthropic's, whose signature Gemini refuses.
+        let own = self.target.wrote(Protocol::Gemini, message) == Some(true);
         let mut sign = going_on && self.model.third;
         let mut parts = Vec::new();
         let mut sent = vec![false; calls.len()];
@@ -240,7 +241,7 @@ impl<'a> Writer<'a> {
                     id: None,
                     signature,
                     other,
-                } if signature.is_none() || signed => {
+                } if signature.is_none() || own => {
                     let wire = Piece::Text {
                         text: said,
                         thought: true,
@@ -281,19 +282,6 @@ impl<'a> Writer<'a> {
             }));
         }
         self.push("model", message, parts);
-    }
-
-    /// Whether something that only Gemini signs or makes shows that the message is Gemini's. Gemini itself does not
-    /// sign its thoughts but what follows them, so a signed thought without such a sign is another provider's, whose
-    /// signature Gemini would refuse.
-    fn signed_by_gemini(&self, parts: &[Part], calls: &[ToolCall]) -> bool {
-        let calls_are = |call: &ToolCall| call.signature.is_some() || call.id.starts_with(OWN_ID);
-        calls.iter().any(calls_are)
-            || parts.iter().any(|part| match part {
-                Part::Provider { provider, .. } => self.target.owns(Protocol::Gemini, provider),
-                Part::Reasoning { .. } | Part::ToolCall { .. } => false,
-                other => other.signature().is_some(),
-            })
     }
 
     fn call(&mut self, call: &'a ToolCall, sign: &mut bool) -> With<'a, Piece<'a>> {

@@ -348,20 +348,18 @@ fn what_another_provider_gave_is_left_out() {
 }
 
 #[test]
-fn a_signed_thought_goes_back_where_gemini_shows_itself() {
-    let parts = |other: Value| {
-        let content = json!([{"type": "reasoning", "text": "hm", "signature": "r=="}, other]);
-        contents(json!([{"role": "user", "content": "x"}, {"role": "assistant", "content": content}]))[1]["parts"].clone()
+fn a_signed_thought_goes_back_where_the_message_says_that_it_is_geminis() {
+    let parts = |extra: Value| {
+        let content =
+            json!([{"type": "reasoning", "text": "hm", "signature": "r=="}, {"type": "text", "text": "a"}]);
+        let message = json!({"role": "assistant", "content": content, "extra": extra});
+        contents(json!([{"role": "user", "content": "x"}, message]))[1]["parts"].clone()
     };
-    let signed = json!({"text": "hm", "thought": true, "thoughtSignature": "r=="});
-    assert_eq!(
-        parts(json!({"type": "text", "text": "a", "signature": "t=="}))[0],
-        signed
-    );
-    assert_eq!(
-        parts(json!({"type": "text", "text": "a"})),
-        json!([{"text": "a"}])
-    );
+    let thought = json!({"text": "hm", "thought": true, "thoughtSignature": "r=="});
+    assert_eq!(parts(json!({"gemini": {}})), json!([thought, {"text": "a"}]));
+    for other in [json!({}), json!({"mistral": {}})] {
+        assert_eq!(parts(other), json!([{"text": "a"}]));
+    }
 }
 
 #[test]

@@ -84,6 +84,7 @@ impl Decoder {
                 };
                 self.reasoning(thought, parts);
                 if let Some(signature) = some_text(object.get("signature")) {
+                    self.signed = true;
                     self.close_text(parts);
                     if parts.open() != Some(Open::Reasoning) {
                         parts.begin_reasoning(None);

@@ -198,6 +198,7 @@ fn thinking_parts_are_reasoning_with_their_signature() {
         json!([{"type": "reasoning", "text": "so", "signature": "s"}])
     );
     assert_eq!(reply.content, "x");
+    assert_eq!(json!(reply.message.extra), json!({"openai": {}}));
 }
 
 #[test]

@@ -16,6 +16,7 @@ const ITEMS: &[&str] = &[
     "_list_tools",
     "_approval_request",
     "compaction",
+    "reasoning",
 ];
 
 /// A file by web address, where the wire takes none.

@@ -2,7 +2,7 @@
 
 use super::super::dialect::{Dialect, Prefix, Reasoning};
 use super::content::{MarkedText, OnePart, Said, is_sent};
-use super::{has_extra, with_extra};
+use super::{CHAT, has_extra, with_extra};
 use crate::protocol::Target;
 use omni_core::{Content, Message, Part, Request, Role, ToolCall};
 use serde::ser::{SerializeMap, SerializeSeq};
@@ -160,7 +160,8 @@ impl<'a> One<'a> {
     fn takes(&self, part: &Part) -> bool {
         match part {
             Part::Reasoning { text, signature, .. } => {
-                self.dialect.reasoning == Reasoning::Thinking && (!text.is_empty() || signature.is_some())
+                self.dialect.reasoning == Reasoning::Thinking
+                    && (!text.is_empty() || self.own(signature.as_ref()).is_some())
             }
             // OpenAI takes its own sound back by its id, and no other media.
             Part::InputAudio { .. } if self.dialect.audio_ids && self.message.other.contains_key("audio") => {
@@ -171,6 +172,11 @@ impl<'a> One<'a> {
             }
             part => is_sent(part, self.target),
         }
+    }
+
+    /// The signature of reasoning, if this provider gave it.
+    fn own<'s>(&self, signature: Option<&'s String>) -> Option<&'s String> {
+        signature.filter(|_| self.target.wrote(CHAT, self.message) == Some(true))
     }
 
     fn reasoning<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
@@ -223,7 +229,9 @@ impl Serialize for AnswerParts<'_> {
                 Part::Reasoning { text, signature, .. } => {
                     let mut thinking =
                         json!({"type": "thinking", "thinking": [{"type": "text", "text": text}]});
-                    if let (Some(signature), Some(object)) = (signature, thinking.as_object_mut()) {
+                    if let (Some(signature), Some(object)) =
+                        (self.of.own(signature.as_ref()), thinking.as_object_mut())
+                    {
                         object.insert("signature".to_owned(), signature.clone().into());
                     }
                     seq.serialize_element(&thinking)?;

@@ -211,7 +211,7 @@ fn cache_marks_go_to_those_who_know_them() {
 fn an_assistant_message_goes_back_as_it_came() {
     let call = json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": "{ \"x\":1 }"},
                       "signature": "s", "index": 0});
-    let message = json!({"role": "assistant", "tool_calls": [call], "content": [
+    let message = json!({"role": "assistant", "tool_calls": [call], "extra": {"mistral": {}}, "content": [
         {"type": "reasoning", "text": "so", "signature": "t"},
         {"type": "text", "text": "x", "annotations": [{"type": "y"}]},
         {"type": "tool_call", "id": "a"}]});

@@ -48,6 +48,7 @@ fn a_reply_that_is_appended_goes_back_as_it_came() {
     ]);
     for stream in [true, false] {
         let message = reply(&parts, stream).message;
+        assert_eq!(json!(message.extra), json!({"gemini": {}}));
         for model in ["gemini-2.5-flash", "gemini-3-flash-preview"] {
             let request = Request::new("gemini/x", vec![Message::user("x"), message.clone()]);
             let body = encode(&request, &target(model), false).unwrap().body;
