@@ -61,6 +61,14 @@ def test_a_python_program(release_dir: Path, case: str, protects: str) -> None:
     assert run(release_dir, [ROOT / "tests/c/host.py", case]) == "well\n", protects
 
 
+def test_a_program_brings_a_provider_of_its_own(
+    release_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "omni.toml").write_text("")
+    monkeypatch.setenv("OMNI_CONFIG", str(tmp_path / "omni.toml"))
+    assert run(release_dir, [ROOT / "tests/c/host.py", "provider"]) == "well\n"
+
+
 INTERPRETERS = interpreters()
 
 

@@ -67,7 +67,10 @@ def replay() -> str:
     lines += [counted(name, sums[name]) for name in many]
     lines.append(counted(f"{len(few)} others", added(sums[name] for name in few)))
     lines.append(counted("**all**", added(sums.values())))
-    return "\n".join([*lines, "", f"How the streams were cut: {', '.join(replayed()['cuts'])}."])
+    numbers = replayed()
+    others = [f"{cut} {equal:,} of {sent:,}" for cut, (equal, sent) in numbers["native_streams"].items()]
+    how = f"Streams were cut {', '.join(numbers['cuts'])}; natively also in every other way, equal:"
+    return "\n".join([*lines, "", f"{how} {', '.join(others)}."])
 
 
 def added(rows: Iterable[list[int]]) -> list[int]:

@@ -68,6 +68,11 @@ class Library:
             raise self.failure(code)
         return self.take(reply)
 
+    def register_provider(self, client: int, definition: dict[str, Any]) -> None:
+        code = self.c.omni_register_provider(client, json.dumps(definition).encode())
+        if code != 0:
+            raise self.failure(code)
+
     def models(self, client: int) -> list[dict[str, Any]]:
         found = ctypes.c_void_p()
         code = self.c.omni_models(client, ctypes.byref(found))

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binding import CALLBACK, ENDED, TIMEOUT, CallError, Library, asking
@@ -51,6 +52,31 @@ def everything(kind: type[ctypes.CDLL], server: DemoServer) -> None:
     again = library.init()
     assert library.chat(again, asking("again"))["content"] == ANSWER.format("again")
     assert library.c.omni_shutdown(again, -1) == 0
+
+
+def a_provider_of_ones_own(server: DemoServer) -> None:
+    """Registered, asked, kept if wanted; what is wrong with a definition is told by its field."""
+    library = Library()
+    client = library.init({"engine": "native"})
+    acme = {"name": "acme", "protocol": "openai_chat", "base_url": server.api_base, "key_env": "ACME_API_KEY"}
+    os.environ["ACME_API_KEY"] = "of acme"
+    library.register_provider(client, {**acme, "models": {"big": {"context": 32_000}}})
+    assert library.chat(client, asking("hi", "acme/demo"))["content"] == ANSWER.format("hi")
+    assert server.requests[-1].headers["authorization"] == "Bearer of acme"
+    (big,) = [model for model in library.models(client) if model["id"] == "acme/big"]
+    assert big["max_input_tokens"] == 32_000
+    for wrong, said in [
+        ({**acme, "base_ur": "x"}, 'base_ur: no such field; did you mean "base_url"?'),
+        ({**acme, "name": "openai"}, "take another name, or say replace = true"),
+        ({**acme, "key_env": "OPENAI_API_KEY"}, "say allow_key = true"),
+    ]:
+        assert library.c.omni_register_provider(client, json.dumps(wrong).encode()) != 0, wrong
+        error = json.loads(library.c.omni_last_error())
+        assert error["code"] == "invalid_request", error
+        assert said in error["message"], error
+    library.register_provider(client, {**acme, "name": "kept", "persist": True})
+    assert "[providers.kept]" in Path(os.environ["OMNI_CONFIG"]).read_text(encoding="utf-8")
+    assert library.c.omni_shutdown(client, -1) == 0
 
 
 def callbacks(library: Library, client: int) -> None:
@@ -174,6 +200,8 @@ def main() -> None:
             everything(ctypes.PyDLL, server)
         elif case == "beside":
             beside_the_python_door()
+        elif case == "provider":
+            a_provider_of_ones_own(server)
         elif case == "loop":
             on_the_loop_thread()
         elif case == "exit":
