@@ -294,7 +294,8 @@ impl Request {
 
     /// Checks what types alone do not say.
     pub fn check(&self) -> Result<()> {
-        if self.model.trim().is_empty() {
+        let model = self.model.trim();
+        if model.is_empty() || model.ends_with('/') {
             return Err(Error::invalid(
                 "model: give the model as \"provider/model\", for example \"openai/gpt-5\"",
             ));

@@ -123,6 +123,17 @@ fn what_makes_no_sense_is_told_with_its_path() {
 }
 
 #[test]
+fn an_id_that_names_no_model_is_told_with_how_to_write_one() {
+    for id in ["", " ", "openai/", "openrouter/meta/ "] {
+        let error = with("model", json!(id)).unwrap_err();
+        assert!(
+            error.message.starts_with("model: give the model as"),
+            "{id}: {error}"
+        );
+    }
+}
+
+#[test]
 fn text_that_is_no_request_is_told_and_not_quoted() {
     for text in [
         "",
