@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -194,3 +195,90 @@ def test_an_agent_works_through_a_bridge_service(omni: Omni, server: DemoServer)
         (omni.folder / "agent.toml").write_text(f'model = "openai/demo"\nbridge_url = "{service.url}"\n')
         again = omni(*ask, "--config", "agent.toml")
         assert '"timezone": "Europe/Paris"' in again.stdout
+
+
+def on_a_terminal(omni: Omni, *words: str, answers: list[bytes]) -> tuple[int, str]:
+    """The exit code and what the terminal showed; each answer is typed when its question stands there."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(omni.folder)
+        os.execve(omni.program, [str(omni.program), *words], omni.env)
+    shown, asked = b"", 0
+    while True:
+        try:
+            more = os.read(terminal, 1000)
+        except OSError:  # how Linux says that nobody holds the other end
+            break
+        if not more:
+            break
+        shown += more
+        if answers and shown.count(b"[n]o: ") > asked:
+            asked += 1
+            os.write(terminal, answers.pop(0) + b"\n")
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+
+
+def test_always_holds_for_the_sessions_that_follow(omni: Omni):
+    words = ("run", "What time is it in Europe/Paris?", "--mcp", str(omni.servers))
+    code, shown = on_a_terminal(omni, *words, answers=[b"a"])
+    assert (code, shown.count("[n]o: ")) == (0, 1), shown
+    assert json.loads((omni.folder / "approvals.json").read_text()) == {"always": ["time__get_current_time"]}
+    code, shown = on_a_terminal(omni, *words, answers=[])
+    assert (code, shown.count("[n]o: ")) == (0, 0), shown
+    assert "The tool says: " in shown
+
+
+def test_one_question_stands_on_the_terminal_at_a_time(omni: Omni):
+    weather = {"command": sys.executable, "args": [str(omni.root / "tests/mcp_servers/weather.py")]}
+    omni.servers.write_text(json.dumps({"mcpServers": {"w": weather}}))
+    task = "What is the weather in Paris and Rome?"
+    code, shown = on_a_terminal(omni, "run", task, "--mcp", str(omni.servers), answers=[b"n", b"y"])
+    assert code == 0, shown
+    session = shown.rstrip().rsplit("session ", 1)[1]
+    events = [json.loads(line) for line in omni("sessions", "show", session, "--json").stdout.splitlines()]
+    calls = {
+        event["call_id"]: json.loads(event["payload"]["call"]["function"]["arguments"])["city"]
+        for event in events
+        if event["event_type"] == "tool.execution.proposed"
+    }
+    decided = {
+        calls[event["call_id"]]: event["event_type"].rsplit(".", 1)[1]
+        for event in events
+        if event["event_type"] in {"tool.execution.approved", "tool.execution.denied"}
+    }
+    first, second = (shown.index(f'"city": "{city}"', shown.index("omni: may")) for city in calls.values())
+    assert first < second
+    assert list(decided.values()) == ["denied", "approved"]
+    assert list(decided) == list(calls.values())
+
+
+def test_servers_are_checked_before_they_are_started_and_told_without_their_secrets(omni: Omni):
+    servers = {
+        "old": {"type": "sse", "url": "http://127.0.0.1:9/sse"},
+        "none": {},
+        "host": {"command": "sh"},
+        "time": json.loads(omni.servers.read_text())["mcpServers"]["time"],
+        "web": {"type": "http", "url": "http://me:sk-canary@127.0.0.1:9/mcp?key=sk-canary"},
+    }
+    omni.servers.write_text(json.dumps({"mcpServers": servers}))
+    listed = omni("mcp", "list", "--mcp", omni.servers).stdout
+    assert "web  http  http://127.0.0.1:9/mcp\n" in listed
+    checked = omni("mcp", "check", "--mcp", omni.servers, "--json", code=23)
+    told = {one["name"]: one for one in json.loads(checked.stdout)}
+    assert told["time"]["ok"]
+    assert "retired HTTP+SSE" in told["old"]["error"]["message"]
+    assert 'give either "command"' in told["none"]["error"]["message"]
+    assert 'is not "host"' in told["host"]["error"]["message"]
+    assert "canary" not in listed + checked.stdout + checked.stderr
+
+
+def test_the_options_of_a_store_and_a_configuration_stand_after_the_command_too(omni: Omni, tmp_path: Path):
+    omni("run", "Say hello.", "--store", tmp_path / "other.db")
+    (session,) = omni.json("sessions", "list", "--store", tmp_path / "other.db")
+    assert session["turns"] == 1
+    assert omni.json("sessions", "list") == []
+    config = tmp_path / "agent.toml"
+    config.write_text("[timeouts]\ntol = 5\n")
+    done = omni("mcp", "check", "--config", config, code=11)
+    assert f'{config}: timeouts.tol: there is no such field; did you mean "tool"?' in done.stderr

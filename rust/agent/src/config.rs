@@ -115,7 +115,10 @@ pub enum Bridge {
 
 /// Which engine answers: `"native"`, or `{default = "auto", models = {"openai/gpt-5" = "litellm"}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected \"auto\", \"native\" or \"litellm\", or a table with default and models"
+)]
 pub enum EngineSwitch {
     /// One for every model.
     All(#[schemars(with = "String")] EngineChoice),
@@ -344,7 +347,7 @@ impl Default for Compaction {
 
 /// Where sessions are kept: a path, or `{path, durability}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a path, or a table with path and durability")]
 pub enum StoreConfig {
     /// A file.
     Path(PathBuf),
@@ -422,8 +425,7 @@ impl AgentConfig {
                 }
             }
         }
-        serde_json::from_value(document)
-            .map_err(|error| omni_core::unreadable("the agent's configuration", &error))
+        read_at("", document)
     }
 
     /// Checks what types alone do not say.
@@ -486,9 +488,52 @@ impl AgentConfig {
     }
 }
 
+/// A document as a type, or where it is wrong and what was expected there.
+fn read_at<T: serde::de::DeserializeOwned>(above: &str, document: Value) -> Result<T> {
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let path = match (above, error.path().to_string()) {
+            ("", path) => path,
+            (above, path) if path == "." => above.to_owned(),
+            (above, path) => format!("{above}.{path}"),
+        };
+        Error::invalid(format!("{path}: {}", expected(error.inner())))
+    })
+}
+
+/// What serde expected, without the value that it found: that may be a secret in the wrong place.
+fn expected(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let names = || said.split('`').skip(1).step_by(2);
+    if said.starts_with("unknown field ") {
+        let near = names()
+            .next()
+            .and_then(|field| near_match(field, names().skip(1)));
+        let near = near.map(|near| format!("; did you mean \"{near}\"?"));
+        return format!("there is no such field{}", near.unwrap_or_default());
+    }
+    if let Some((_, expected)) = said.rsplit_once(", expected ") {
+        return format!("expected {}", expected.replace('`', "\""));
+    }
+    if said.starts_with("missing field ") || said.starts_with("expected ") {
+        return said.replace('`', "\"");
+    }
+    "a value is of the wrong kind".to_owned()
+}
+
 impl ServerConfig {
+    /// Reads what stands under a server's name in `mcpServers`.
+    ///
+    /// # Errors
+    /// `invalid_request` with the path of what is wrong.
+    pub fn read(name: &str, document: Value) -> Result<Self> {
+        read_at(&format!("mcp_servers.{name}"), document)
+    }
+
     /// Checks that it is a program or an address, and not both.
-    fn check(&self, name: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// `invalid_request` with what to write.
+    pub fn check(&self, name: &str) -> Result<()> {
         let wrong = |what: &str| Err(Error::invalid(format!("mcp_servers.{name}: {what}")));
         let proper = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || name == "host" || !name.chars().all(proper) {
@@ -528,6 +573,47 @@ mod tests {
         let error = AgentConfig::from_toml("model = \"openai/x\"\nmax_tool_round = 3").unwrap_err();
         assert!(error.message.contains("max_tool_round:"), "{}", error.message);
         assert!(error.message.contains("\"max_tool_rounds\""), "{}", error.message);
+    }
+
+    #[test]
+    fn what_is_wrong_below_the_top_is_told_with_its_path_and_never_with_its_value() {
+        for (document, says) in [
+            (
+                json!({"timeouts": {"tol": 5}}),
+                "timeouts.tol: there is no such field; did you mean \"tool\"?",
+            ),
+            (
+                json!({"timeouts": {"tool": "sk-secret"}}),
+                "timeouts.tool: expected f64",
+            ),
+            (
+                json!({"max_tool_rounds": "sk-secret"}),
+                "max_tool_rounds: expected u32",
+            ),
+            (
+                json!({"engine": "sk-secret"}),
+                "engine: expected \"auto\", \"native\" or \"litellm\", or a table with default and models",
+            ),
+            (
+                json!({"session_store": 5}),
+                "session_store: expected a path, or a table with path and durability",
+            ),
+            (
+                json!({"mcp_servers": {"a": {"args": "sk-secret"}}}),
+                "mcp_servers.a.args: expected a sequence",
+            ),
+        ] {
+            let error = AgentConfig::from_value(document.clone()).unwrap_err();
+            assert_eq!(error.message, says, "{document}");
+        }
+        let error = AgentConfig::from_value(json!({"approval": {"default": "sk-secret"}})).unwrap_err();
+        assert!(
+            error
+                .message
+                .starts_with("approval.default: expected one of \"approve\""),
+            "{error}"
+        );
+        assert!(!error.message.contains("secret"), "{error}");
     }
 
     #[test]

@@ -26,11 +26,23 @@ Examples:
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub(crate) struct Setup {
     /// The agent's configuration, as TOML
-    #[arg(long, value_name = "FILE", env = "OMNI_AGENT", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "OMNI_AGENT",
+        hide_env_values = true
+    )]
     pub(crate) config: Option<PathBuf>,
 
     /// Where sessions are kept [default: omni/sessions.db in your folder for data]
-    #[arg(long, value_name = "FILE", env = "OMNI_SESSIONS", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "OMNI_SESSIONS",
+        hide_env_values = true
+    )]
     pub(crate) store: Option<PathBuf>,
 }
 

@@ -22,7 +22,7 @@ pub(crate) async fn run(mcp: Mcp) -> Result<i32, Failure> {
     }
     match mcp.command {
         McpCommand::List { json } => list(&config, json),
-        McpCommand::Check { json } => check(&config, json).await,
+        McpCommand::Check { json } => check(config, json).await,
     }
 }
 
@@ -31,8 +31,11 @@ fn list(config: &AgentConfig, json: bool) -> Result<i32, Failure> {
     let mut all = Vec::new();
     for (name, server) in &config.mcp_servers {
         let kind = if server.is_http() { "http" } else { "stdio" };
-        let place = server.url.as_ref().or(server.command.as_ref());
-        let place = place.map_or("", String::as_str);
+        let command = server.command.as_deref().unwrap_or_default();
+        let place = server
+            .url
+            .as_deref()
+            .map_or_else(|| command.to_owned(), without_secrets);
         if json {
             // Arguments, variables and headers may hold secrets: only the place is told.
             all.push(json!({"name": name, "type": kind, "place": place, "disabled": server.disabled}));
@@ -48,8 +51,27 @@ fn list(config: &AgentConfig, json: bool) -> Result<i32, Failure> {
     Ok(DONE)
 }
 
-/// Starts all of them at once, and tells each as it comes.
-async fn check(config: &AgentConfig, json: bool) -> Result<i32, Failure> {
+/// An address without its query and its user: both may be keys.
+fn without_secrets(url: &str) -> String {
+    let place = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = place.split_once("://") else {
+        return place.to_owned();
+    };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
+/// Starts all of them at once, and tells each. What is wrong with a configuration is told of its server alone.
+async fn check(mut config: AgentConfig, json: bool) -> Result<i32, Failure> {
+    let mut wrong = Vec::new();
+    config.mcp_servers.retain(|name, server| {
+        let refused = server.check(name).err();
+        let fits = refused.is_none();
+        wrong.extend(refused.map(|error| (name.clone(), Err(error), 0)));
+        fits
+    });
+    let config = &config;
     let servers = McpServers::of_agent(config, McpOptions::default());
     let mut output = Output::stdout();
     let mut failed = false;
@@ -67,7 +89,7 @@ async fn check(config: &AgentConfig, json: bool) -> Result<i32, Failure> {
             return Err(Failure::Interrupted);
         }
     };
-    for (name, tools, ms) in found {
+    for (name, tools, ms) in wrong.into_iter().chain(found) {
         match tools {
             Ok(tools) if json => {
                 let names: Vec<&str> = tools.iter().map(|tool| tool.own_name.as_str()).collect();
@@ -95,4 +117,24 @@ async fn check(config: &AgentConfig, json: bool) -> Result<i32, Failure> {
     output.flush()?;
     servers.close().await;
     Ok(if failed { exit_code(Code::Connection) } else { DONE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_told_without_what_may_be_a_key() {
+        for (url, told) in [
+            ("https://mcp.example/a?key=sk-secret", "https://mcp.example/a"),
+            (
+                "http://me:sk-secret@mcp.example:8/a/b#sk-secret",
+                "http://mcp.example:8/a/b",
+            ),
+            ("https://sk-secret@mcp.example", "https://mcp.example"),
+            ("no address", "no address"),
+        ] {
+            assert_eq!(without_secrets(url), told);
+        }
+    }
 }

@@ -6,12 +6,13 @@ use crate::agent::{approve, setup};
 use crate::args::Common;
 use crate::exit::{DONE, Failure, INTERRUPTED};
 use crate::host::Composition;
-use crate::output::Reader;
+use crate::output::{self, Reader};
 use crate::prompt;
 use futures_util::FutureExt;
-use omni_agent::{Agent, AgentEvent, McpOptions, McpServers, Payload, RunInput, StoppedBy};
-use omni_core::{Code, Error};
+use omni_agent::{Agent, AgentEvent, McpOptions, McpServers, Payload, RunHandle, RunInput, StoppedBy};
+use omni_core::{Code, Error, ToolCall};
 use std::pin::pin;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 pub(crate) async fn run(run: Run, common: &Common, composition: &Composition) -> Result<i32, Failure> {
     turn(run.task, run.session, run.turn, &run.setup, common, composition).await
@@ -37,6 +38,9 @@ pub(crate) async fn turn(
     };
     let model = setup::model(&config, common, composition)?;
     let store = setup::store(setup, Some(&config))?;
+    if config.approval.file.is_none() {
+        config.approval.file = Some(setup::approvals(setup, &config)?);
+    }
     let servers = McpServers::of_agent(&config, McpOptions::default());
     let mut builder = Agent::builder(config).model(model).store(store);
     for server in servers.sources() {
@@ -64,6 +68,7 @@ async fn drive(
         _ = &mut *interrupt => return Err(Failure::Interrupted),
     };
     let handle = run.handle();
+    let questions = asking(handle.clone());
     let mut interrupted = false;
     let mut ended = Ok(DONE);
     loop {
@@ -94,14 +99,8 @@ async fn drive(
         } = &event.payload
         {
             let call_id = event.call_id.clone().unwrap_or_default();
-            // Asked beside the run: other tools of the answer go on, and Ctrl-C is heard.
-            let (handle, call) = (handle.clone(), call.clone());
-            tokio::spawn(async move {
-                if let Some(decision) = approve::ask(&call).await {
-                    // A call that waits no more needs no decision.
-                    let _ = handle.approve(&call_id, decision);
-                }
-            });
+            // Nobody listens any more where nobody could be asked.
+            let _ = questions.send((call_id, call.clone()));
         }
         if let Some(end) = end(&event) {
             ended = end;
@@ -109,6 +108,30 @@ async fn drive(
     }
     printer.output.flush()?;
     ended
+}
+
+/// Asks beside the run, so that other tools go on and Ctrl-C is heard: one question after the other, as an answer must
+/// belong to what was asked.
+fn asking(handle: RunHandle) -> UnboundedSender<(String, ToolCall)> {
+    let (questions, mut asked) = unbounded_channel::<(String, ToolCall)>();
+    tokio::spawn(async move {
+        while let Some((call_id, call)) = asked.recv().await {
+            let waits = || handle.waiting().contains(&call_id);
+            // Decided meanwhile: by an approval for the session, or by the time that it may wait.
+            if !waits() {
+                continue;
+            }
+            let Some(decision) = approve::ask(&call).await else {
+                continue;
+            };
+            if waits() {
+                let _ = handle.approve(&call_id, decision);
+            } else {
+                output::note("that call no longer waits: nothing was decided");
+            }
+        }
+    });
+    questions
 }
 
 /// How the command ends, once the turn has.

@@ -71,8 +71,7 @@ pub(crate) fn servers(files: &[PathBuf]) -> Result<BTreeMap<String, ServerConfig
             return Err(Failure::Usage(format!("{}: {shape}", path.display())));
         };
         for (name, server) in servers {
-            let server: ServerConfig = serde_json::from_value(server.clone())
-                .map_err(|error| named(path, omni_core::unreadable(&format!("mcpServers.{name}"), &error)))?;
+            let server = ServerConfig::read(name, server.clone()).map_err(|error| named(path, error))?;
             all.insert(name.clone(), server);
         }
     }
@@ -90,15 +89,24 @@ fn named(path: &Path, mut error: Error) -> Failure {
 
 /// The store that the options, the configuration or the system's habits name.
 pub(crate) fn store(setup: &Setup, config: Option<&AgentConfig>) -> Result<Arc<SqliteStore>, Failure> {
+    let (path, durability) = place(setup, config)?;
+    Ok(Arc::new(SqliteStore::open(&path, durability)?))
+}
+
+/// Where what a person approves for always is kept, unless the configuration says it: beside the store.
+pub(crate) fn approvals(setup: &Setup, config: &AgentConfig) -> Result<PathBuf, Failure> {
+    Ok(place(setup, Some(config))?.0.with_file_name("approvals.json"))
+}
+
+fn place(setup: &Setup, config: Option<&AgentConfig>) -> Result<(PathBuf, Durability), Failure> {
     let configured = config.and_then(|config| config.session_store.clone());
-    let (path, durability) = match (&setup.store, configured) {
+    Ok(match (&setup.store, configured) {
         (Some(path), Some(StoreConfig::Full { durability, .. })) => (path.clone(), durability),
         (Some(path), _) => (path.clone(), Durability::default()),
         (None, Some(StoreConfig::Path(path))) => (path, Durability::default()),
         (None, Some(StoreConfig::Full { path, durability })) => (path, durability),
         (None, None) => (default_path()?, Durability::default()),
-    };
-    Ok(Arc::new(SqliteStore::open(&path, durability)?))
+    })
 }
 
 /// The store of a command that asks no model: the file of the options, else of the configuration.
