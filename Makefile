@@ -126,6 +126,7 @@ bench-micro: build ## pytest-benchmark and criterion: one function at a time
 	@cargo bench --locked -p omni-providers
 
 soak: build ## 100,000 streams, 1,000 exits through each engine, 1,000 kills; writes benches/results/soak.json
+	@OMNI_SOAK=1 cargo test --release --locked -p omni-agent --test store kill
 	@$(BIN)/python -m tests.soak --full --out benches/results/soak.json
 	@$(BIN)/python tools/tables.py --write
 

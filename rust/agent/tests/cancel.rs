@@ -6,6 +6,8 @@
 )]
 
 mod common;
+#[path = "common/wires.rs"]
+mod wires;
 
 use common::*;
 use omni_agent::{
@@ -17,6 +19,7 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use wires::every_provider_takes;
 
 /// Says when it is dropped, as a cancelled call must be.
 struct Dropped(Arc<AtomicUsize>);
@@ -204,6 +207,7 @@ async fn cancel_at_any_point_leaves_a_valid_session() {
 
         let next = agent.run(RunInput::new("Go on").session(&session)).await.unwrap();
         assert_eq!(next.result().await.unwrap().text, "And on", "{}", case.name);
+        every_provider_takes(model.requests().last().unwrap());
     }
 }
 
@@ -358,6 +362,7 @@ async fn killed_after_any_commit_the_session_goes_on() {
         assert_eq!(ids.len(), messages.len(), "no id twice");
         let sent = &model.requests()[0].messages;
         check_messages(sent).unwrap();
+        every_provider_takes(&model.requests()[0]);
         // Every turn that began has its end.
         let log = store.log(&session);
         let mut open = Vec::new();
@@ -395,6 +400,7 @@ async fn what_a_tool_answered_out_of_turn_survives_a_kill() {
         .await
         .unwrap();
     next.result().await.unwrap();
+    every_provider_takes(&model.requests()[0]);
     let read = results(&model.requests()[0]);
     assert!(read[0].1.contains("ended before its result was kept"), "{read:?}");
     assert_eq!(read[1], ("c2".to_owned(), "done".to_owned(), false));
