@@ -33,13 +33,13 @@ ARROWS: dict[str, set[str]] = {
     "omni-bench": {"omni-core", "omni-providers", "omni-bridge", "omni-bridge-py"},
 }
 
-# What a room and everything below it may not contain, and why.
 # What only the tests of a crate look at, from outside.
 OF_TESTS = {
     # Whether providers would take a session that was cut short; the agent itself knows none.
     ("omni-agent", "omni-providers", "dev"),
 }
 
+# What a room and everything below it may not contain, and why.
 BANNED: dict[str, tuple[set[str], str]] = {
     "omni-core": (
         {"tokio", "pyo3", "pyo3-ffi", "hyper", "reqwest", "futures-util"},
