@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,7 +80,7 @@ def test_a_coroutine_function_runs_on_the_loop_that_called_run():
     asyncio.run(main())
 
 
-def test_a_plain_function_runs_in_a_worker_thread_with_the_callers_context():
+def test_a_plain_function_runs_in_a_thread_of_its_own_with_the_callers_context():
     ran: list[tuple[int, str]] = []
 
     def get_weather(city: str) -> str:
@@ -93,6 +96,66 @@ def test_a_plain_function_runs_in_a_worker_thread_with_the_callers_context():
     [(thread, where)] = ran
     assert thread != threading.get_ident()
     assert where == "here"
+
+
+HANGS = """
+import asyncio, os, threading
+import omni_bridge
+from omni_bridge import Agent
+from omni_bridge.testing import DemoServer
+
+hung = []
+
+def get_weather(city: str) -> str:
+    hung.append(city)
+    threading.Event().wait()
+
+def get_current_time(timezone: str) -> str:
+    return "noon in " + timezone
+
+async def main(base):
+    omni_bridge.register_provider("agents", "openai_chat", base)
+    tools = [get_weather, get_current_time]
+    config = {"approval": {"default": "approve"}, "titles": False, "timeouts": {"tool": 0.5}}
+    async with Agent("agents/demo", tools, **config) as agent:
+        for _ in range((os.cpu_count() or 1) // 2 + 3):  # more than the loop's own threads, two a turn
+            outcome = await agent.run("What is the weather in Paris and Rome?").outcome()
+            assert outcome["ending"] == "completed", outcome
+        print(len(hung), "hang")
+        print((await agent.run("What time is it in Europe/Paris?").outcome())["text"])
+
+with DemoServer() as server:
+    asyncio.run(main(server.api_base))
+print("ended", flush=True)
+"""
+
+
+def test_tools_that_hang_starve_no_other_and_do_not_keep_the_program():
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    hang = 2 * ((os.cpu_count() or 1) // 2 + 3)
+    assert done.stdout.splitlines() == [
+        f"{hang} hang",
+        "The tool says: noon in Europe/Paris.",
+        "ended",
+    ]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("error", [StopIteration("no more"), KeyError("gone")], ids=repr)
+def test_what_a_plain_function_raises_is_told_whatever_it_is(error: Exception):
+    def get_weather(city: str) -> str:
+        raise error
+
+    async def main() -> None:
+        async with agent(get_weather) as one:
+            run = one.run("What is the weather in Paris?")
+            [failed] = [e for e in await events(run) if e.event_type == "tool.execution.failed"]
+            assert failed.payload["message"] == f"{type(error).__name__}: {error}"
+
+    asyncio.run(main())
 
 
 def test_a_blocking_chat_inside_a_tool_works():

@@ -2,15 +2,17 @@
 
 A turn runs in Rust. Its events come through one `Call`, as a stream's do; requests for Python functions come
 through another, which a task on the loop that called `run` reads: so a function runs there, or, if it is no
-coroutine function, in a worker thread, and a reader who is slow to take events delays no tool.
+coroutine function, in a thread of its own, and a reader who is slow to take events delays no tool.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._aio import ready, result
@@ -39,9 +41,9 @@ class Agent:
     Args:
         model: ``"provider/model"`` in LiteLLM's spelling.
         tools: Functions that the model may call. A coroutine function runs on the loop that called
-            `run`, any other in a worker thread, with the caller's context variables. Names, types,
-            defaults and docstrings become the tool's schema; arguments are checked against it before
-            the function is called.
+            `run`, any other in a thread of its own, with the caller's context variables; such a thread
+            does not keep the program from ending. Names, types, defaults and docstrings become the
+            tool's schema; arguments are checked against it before the function is called.
         config: The other fields of an agent's configuration, see ``docs/agent.md``: ``mcp_servers``,
             ``system``, ``session_store``, ``approval``, ``max_tool_rounds``, ``budget`` …
 
@@ -318,12 +320,39 @@ class _Function:
             if inspect.iscoroutinefunction(self.function):
                 answer = await self.function(**values)
             else:
-                context = contextvars.copy_context()
-                loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(None, lambda: context.run(self.function, **values))
+                answer, error = await _in_a_thread(lambda: self.function(**values), f"omni tool {self.name}")
+                if error is not None:
+                    raise error  # noqa: TRY301 - told as what a coroutine function raises
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is its answer
             return {"error": f"{type(error).__name__}: {error}"}
         return {"content": answer if isinstance(answer, str) else to_json(answer, fallback=str).decode()}
+
+
+async def _in_a_thread(work: Callable[[], Any], name: str) -> tuple[Any, BaseException | None]:
+    """What it gave and what it raised, in a thread that nobody waits for once this call is cancelled.
+
+    The loop's own threads would be waited for when the loop and the program end, and there are only so many
+    of them: one function that hangs would keep the program, a few would keep all others from running.
+    """
+    loop = asyncio.get_running_loop()
+    context = contextvars.copy_context()
+    settled: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+
+    def settle(answer: Any, error: BaseException | None) -> None:  # noqa: ANN401 - what the work gives
+        if not settled.done():
+            settled.set_result((answer, error))
+
+    def run() -> None:
+        answer, error = None, None
+        try:
+            answer = context.run(work)
+        except BaseException as raised:  # noqa: BLE001 - the caller raises it again
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants it any more
+            loop.call_soon_threadsafe(settle, answer, error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await settled
 
 
 def _model_of(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a pydantic model, made here
