@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import gc
 import os
 import subprocess
@@ -404,11 +405,95 @@ def test_a_wrong_configuration_is_told_with_its_path(config: dict[str, Any], say
         Agent(MODEL, **config)
 
 
-def test_a_function_that_cannot_be_a_tool_is_refused():
-    def variadic(*args: int) -> None: ...
+def variadic(*args: int) -> None: ...
 
-    with pytest.raises(UnsupportedError, match="variadic"):
-        Agent(MODEL, [variadic])
+
+def positional(city: str, /) -> None: ...
+
+
+def untold(city: Nope) -> None: ...  # type: ignore[name-defined] # noqa: F821 - that is the case
+
+
+def odd(lock: Odd) -> None: ...
+
+
+def ungiven(call: Callable[[int], int]) -> None: ...
+
+
+def hidden(_city: str) -> None: ...
+
+
+def clashing(model_config: str) -> None: ...
+
+
+def größe(city: str) -> None: ...  # noqa: PLC2401 - that is the case
+
+
+class Odd:
+    """Pydantic knows nothing of it, and an instance is a callable without a name."""
+
+    def __call__(self, city: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("tool", "says"),
+    [
+        (variadic, "variadic: .*args"),
+        (positional, "positional: .*city"),
+        (untold, "untold: .*Nope.*give each a type"),
+        (odd, "odd: .*Odd.*give each a type"),
+        (ungiven, "ungiven: .*give each a type"),
+        (clashing, "clashing: .*model_config.*rename"),
+        (hidden, "hidden: .*name _city.*rename"),
+        (max, "max: "),
+        (functools.partial(variadic, 1), "partial.*variadic.* with def"),
+        (Odd(), "Odd object.* with def"),
+        (Odd, "Odd .* with def"),
+        (lambda city: city, "<lambda>: .*use def"),
+        (größe, "größe: .*tool's name"),
+    ],
+    ids=lambda one: getattr(one, "__name__", type(one).__name__) if callable(one) else "",
+)
+def test_a_function_that_cannot_be_a_tool_is_refused_by_name_with_what_to_do(
+    tool: Callable[..., Any], says: str
+):
+    with pytest.raises(UnsupportedError, match=says):
+        Agent(MODEL, [tool])
+
+
+@pytest.mark.parametrize(
+    ("tools", "says"),
+    [
+        ([variadic.__name__], "'variadic' is no function"),
+        ([None], "None is no function"),
+        (variadic, "give a list of functions, not variadic"),
+        ("weather", "give a list"),
+        (3, "give a list"),
+        ([asyncio.sleep, asyncio.sleep], "two functions are named sleep"),
+    ],
+)
+def test_tools_that_are_none_or_share_a_name_are_refused(tools: Any, says: str):
+    with pytest.raises(InvalidRequestError, match=says):
+        Agent(MODEL, tools)
+
+
+def test_methods_and_wrapped_functions_are_tools():
+    class Station:
+        def get_weather(self, city: str) -> str:
+            return f"18 in {city}"
+
+    @functools.lru_cache
+    def get_current_time(timezone: str) -> str:
+        return f"noon in {timezone}"
+
+    async def main() -> None:
+        async with agent(Station().get_weather, get_current_time) as one:
+            weather = await one.run("What is the weather in Paris?").outcome()
+            assert weather["text"] == "The tool says: 18 in Paris."
+            time = await one.run("What time is it in Europe/Paris?").outcome()
+            assert time["text"] == "The tool says: noon in Europe/Paris."
+
+    asyncio.run(main())
 
 
 def test_another_session_of_that_name_is_not_found_when_it_is_read():

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
+import re
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ._aio import ready, result
 from ._native import AgentHost
 from .agent_types import event_of
-from .errors import UnsupportedError
+from .errors import InvalidRequestError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -49,7 +50,8 @@ class Agent:
 
     Raises:
         InvalidRequestError: A field that does not exist, with a near match, or one of a wrong kind,
-            with its path.
+            with its path; a tool that is no function, or two of one name.
+        UnsupportedError: A function that cannot be a tool, with what to do.
 
     >>> import asyncio, omni_bridge
     >>> from omni_bridge.testing import DemoServer
@@ -79,7 +81,7 @@ class Agent:
         document = dict(config)
         if model is not None:
             document["model"] = model
-        self._functions = {function.__name__: _Function(function) for function in tools}
+        self._functions = _functions(tools)
         self._host = AgentHost(document, [function.offer() for function in self._functions.values()])
         self.sessions = Sessions(self._host)
 
@@ -280,12 +282,45 @@ async def _answer(run: AgentRun, number: int, function: _Function, arguments: di
     run.answer(number, await function(arguments))
 
 
+# What providers take as the name of a tool.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _functions(tools: Sequence[Callable[..., Any]]) -> dict[str, _Function]:
+    """By name; all that a program may hand over in their place is refused here."""
+    if callable(tools) or isinstance(tools, (str, bytes)) or not hasattr(tools, "__iter__"):
+        message = f"tools: give a list of functions, not {_named(tools)}"
+        raise InvalidRequestError(message)
+    functions: dict[str, _Function] = {}
+    for tool in tools:
+        function = _Function(tool)
+        if function.name in functions:
+            message = f"tools: two functions are named {function.name}; give one of them another name"
+            raise InvalidRequestError(message)
+        functions[function.name] = function
+    return functions
+
+
+def _named(thing: object) -> str:
+    return getattr(thing, "__name__", None) or repr(thing)
+
+
 class _Function:
     """A Python function as a tool."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            message = f"tools: {function!r} is no function"
+            raise InvalidRequestError(message)
+        name = getattr(function, "__name__", None)
+        if not isinstance(name, str) or inspect.isclass(function):
+            message = f"{_named(function)} is no function with a name; call it in one, with def"
+            raise UnsupportedError(message)
+        if not _NAME.fullmatch(name):
+            message = f"{name}: providers refuse this tool's name; use def and at most 64 of A-Z, a-z, 0-9, _"
+            raise UnsupportedError(message)
         self.function = function
-        self.name = function.__name__
+        self.name = name
         self._model: Any = None
 
     @property
@@ -297,7 +332,18 @@ class _Function:
 
     def offer(self) -> dict[str, Any]:
         """Name, description and schema."""
-        schema: dict[str, Any] = self.model.model_json_schema()
+        try:
+            schema: dict[str, Any] = self.model.model_json_schema()
+        except UnsupportedError:
+            raise
+        except Exception as error:
+            # What inspect, typing and pydantic raise has no base of its own.
+            why = str(error).partition("\n")[0]
+            message = (
+                f"{self.name}: its parameters cannot be described to a model: {type(error).__name__}: {why}; "
+                "give each a type that pydantic can describe, such as str, list[int] or a pydantic model"
+            )
+            raise UnsupportedError(message) from error
         schema.pop("title", None)
         return {
             "name": self.name,
@@ -368,7 +414,11 @@ def _model_of(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a pydantic
             raise UnsupportedError(message)
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints.get(name, Any), default)
-    return create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    model = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    for lost in fields.keys() - model.model_fields.keys():  # such as _city or model_config
+        message = f"{function.__name__}: pydantic keeps the name {lost} for itself; rename the parameter"
+        raise UnsupportedError(message)
+    return model
 
 
 class Sessions:
