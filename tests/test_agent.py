@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import gc
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,7 +81,7 @@ def test_a_coroutine_function_runs_on_the_loop_that_called_run():
     asyncio.run(main())
 
 
-def test_a_plain_function_runs_in_a_worker_thread_with_the_callers_context():
+def test_a_plain_function_runs_in_a_thread_of_its_own_with_the_callers_context():
     ran: list[tuple[int, str]] = []
 
     def get_weather(city: str) -> str:
@@ -93,6 +97,66 @@ def test_a_plain_function_runs_in_a_worker_thread_with_the_callers_context():
     [(thread, where)] = ran
     assert thread != threading.get_ident()
     assert where == "here"
+
+
+HANGS = """
+import asyncio, os, threading
+import omni_bridge
+from omni_bridge import Agent
+from omni_bridge.testing import DemoServer
+
+hung = []
+
+def get_weather(city: str) -> str:
+    hung.append(city)
+    threading.Event().wait()
+
+def get_current_time(timezone: str) -> str:
+    return "noon in " + timezone
+
+async def main(base):
+    omni_bridge.register_provider("agents", "openai_chat", base)
+    tools = [get_weather, get_current_time]
+    config = {"approval": {"default": "approve"}, "titles": False, "timeouts": {"tool": 0.5}}
+    async with Agent("agents/demo", tools, **config) as agent:
+        for _ in range((os.cpu_count() or 1) // 2 + 3):  # more than the loop's own threads, two a turn
+            outcome = await agent.run("What is the weather in Paris and Rome?").outcome()
+            assert outcome["ending"] == "completed", outcome
+        print(len(hung), "hang")
+        print((await agent.run("What time is it in Europe/Paris?").outcome())["text"])
+
+with DemoServer() as server:
+    asyncio.run(main(server.api_base))
+print("ended", flush=True)
+"""
+
+
+def test_tools_that_hang_starve_no_other_and_do_not_keep_the_program():
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    hang = 2 * ((os.cpu_count() or 1) // 2 + 3)
+    assert done.stdout.splitlines() == [
+        f"{hang} hang",
+        "The tool says: noon in Europe/Paris.",
+        "ended",
+    ]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("error", [StopIteration("no more"), KeyError("gone")], ids=repr)
+def test_what_a_plain_function_raises_is_told_whatever_it_is(error: Exception):
+    def get_weather(city: str) -> str:
+        raise error
+
+    async def main() -> None:
+        async with agent(get_weather) as one:
+            run = one.run("What is the weather in Paris?")
+            [failed] = [e for e in await events(run) if e.event_type == "tool.execution.failed"]
+            assert failed.payload["message"] == f"{type(error).__name__}: {error}"
+
+    asyncio.run(main())
 
 
 def test_a_blocking_chat_inside_a_tool_works():
@@ -341,11 +405,95 @@ def test_a_wrong_configuration_is_told_with_its_path(config: dict[str, Any], say
         Agent(MODEL, **config)
 
 
-def test_a_function_that_cannot_be_a_tool_is_refused():
-    def variadic(*args: int) -> None: ...
+def variadic(*args: int) -> None: ...
 
-    with pytest.raises(UnsupportedError, match="variadic"):
-        Agent(MODEL, [variadic])
+
+def positional(city: str, /) -> None: ...
+
+
+def untold(city: Nope) -> None: ...  # type: ignore[name-defined] # noqa: F821 - that is the case
+
+
+def odd(lock: Odd) -> None: ...
+
+
+def ungiven(call: Callable[[int], int]) -> None: ...
+
+
+def hidden(_city: str) -> None: ...
+
+
+def clashing(model_config: str) -> None: ...
+
+
+def größe(city: str) -> None: ...  # noqa: PLC2401 - that is the case
+
+
+class Odd:
+    """Pydantic knows nothing of it, and an instance is a callable without a name."""
+
+    def __call__(self, city: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("tool", "says"),
+    [
+        (variadic, "variadic: .*args"),
+        (positional, "positional: .*city"),
+        (untold, "untold: .*Nope.*give each a type"),
+        (odd, "odd: .*Odd.*give each a type"),
+        (ungiven, "ungiven: .*give each a type"),
+        (clashing, "clashing: .*model_config.*rename"),
+        (hidden, "hidden: .*name _city.*rename"),
+        (max, "max: "),
+        (functools.partial(variadic, 1), "partial.*variadic.* with def"),
+        (Odd(), "Odd object.* with def"),
+        (Odd, "Odd .* with def"),
+        (lambda city: city, "<lambda>: .*use def"),
+        (größe, "größe: .*tool's name"),
+    ],
+    ids=lambda one: getattr(one, "__name__", type(one).__name__) if callable(one) else "",
+)
+def test_a_function_that_cannot_be_a_tool_is_refused_by_name_with_what_to_do(
+    tool: Callable[..., Any], says: str
+):
+    with pytest.raises(UnsupportedError, match=says):
+        Agent(MODEL, [tool])
+
+
+@pytest.mark.parametrize(
+    ("tools", "says"),
+    [
+        ([variadic.__name__], "'variadic' is no function"),
+        ([None], "None is no function"),
+        (variadic, "give a list of functions, not variadic"),
+        ("weather", "give a list"),
+        (3, "give a list"),
+        ([asyncio.sleep, asyncio.sleep], "two functions are named sleep"),
+    ],
+)
+def test_tools_that_are_none_or_share_a_name_are_refused(tools: Any, says: str):
+    with pytest.raises(InvalidRequestError, match=says):
+        Agent(MODEL, tools)
+
+
+def test_methods_and_wrapped_functions_are_tools():
+    class Station:
+        def get_weather(self, city: str) -> str:
+            return f"18 in {city}"
+
+    @functools.lru_cache
+    def get_current_time(timezone: str) -> str:
+        return f"noon in {timezone}"
+
+    async def main() -> None:
+        async with agent(Station().get_weather, get_current_time) as one:
+            weather = await one.run("What is the weather in Paris?").outcome()
+            assert weather["text"] == "The tool says: 18 in Paris."
+            time = await one.run("What time is it in Europe/Paris?").outcome()
+            assert time["text"] == "The tool says: noon in Europe/Paris."
+
+    asyncio.run(main())
 
 
 def test_another_session_of_that_name_is_not_found_when_it_is_read():

@@ -2,21 +2,24 @@
 
 A turn runs in Rust. Its events come through one `Call`, as a stream's do; requests for Python functions come
 through another, which a task on the loop that called `run` reads: so a function runs there, or, if it is no
-coroutine function, in a worker thread, and a reader who is slow to take events delays no tool.
+coroutine function, in a thread of its own, and a reader who is slow to take events delays no tool.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
+import re
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._aio import ready, result
 from ._native import AgentHost
 from .agent_types import event_of
-from .errors import UnsupportedError
+from .errors import InvalidRequestError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -39,15 +42,16 @@ class Agent:
     Args:
         model: ``"provider/model"`` in LiteLLM's spelling.
         tools: Functions that the model may call. A coroutine function runs on the loop that called
-            `run`, any other in a worker thread, with the caller's context variables. Names, types,
-            defaults and docstrings become the tool's schema; arguments are checked against it before
-            the function is called.
+            `run`, any other in a thread of its own, with the caller's context variables; such a thread
+            does not keep the program from ending. Names, types, defaults and docstrings become the
+            tool's schema; arguments are checked against it before the function is called.
         config: The other fields of an agent's configuration, see ``docs/agent.md``: ``mcp_servers``,
             ``system``, ``session_store``, ``approval``, ``max_tool_rounds``, ``budget`` …
 
     Raises:
         InvalidRequestError: A field that does not exist, with a near match, or one of a wrong kind,
-            with its path.
+            with its path; a tool that is no function, or two of one name.
+        UnsupportedError: A function that cannot be a tool, with what to do.
 
     >>> import asyncio, omni_bridge
     >>> from omni_bridge.testing import DemoServer
@@ -77,7 +81,7 @@ class Agent:
         document = dict(config)
         if model is not None:
             document["model"] = model
-        self._functions = {function.__name__: _Function(function) for function in tools}
+        self._functions = _functions(tools)
         self._host = AgentHost(document, [function.offer() for function in self._functions.values()])
         self.sessions = Sessions(self._host)
 
@@ -278,12 +282,45 @@ async def _answer(run: AgentRun, number: int, function: _Function, arguments: di
     run.answer(number, await function(arguments))
 
 
+# What providers take as the name of a tool.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _functions(tools: Sequence[Callable[..., Any]]) -> dict[str, _Function]:
+    """By name; all that a program may hand over in their place is refused here."""
+    if callable(tools) or isinstance(tools, (str, bytes)) or not hasattr(tools, "__iter__"):
+        message = f"tools: give a list of functions, not {_named(tools)}"
+        raise InvalidRequestError(message)
+    functions: dict[str, _Function] = {}
+    for tool in tools:
+        function = _Function(tool)
+        if function.name in functions:
+            message = f"tools: two functions are named {function.name}; give one of them another name"
+            raise InvalidRequestError(message)
+        functions[function.name] = function
+    return functions
+
+
+def _named(thing: object) -> str:
+    return getattr(thing, "__name__", None) or repr(thing)
+
+
 class _Function:
     """A Python function as a tool."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            message = f"tools: {function!r} is no function"
+            raise InvalidRequestError(message)
+        name = getattr(function, "__name__", None)
+        if not isinstance(name, str) or inspect.isclass(function):
+            message = f"{_named(function)} is no function with a name; call it in one, with def"
+            raise UnsupportedError(message)
+        if not _NAME.fullmatch(name):
+            message = f"{name}: providers refuse this tool's name; use def and at most 64 of A-Z, a-z, 0-9, _"
+            raise UnsupportedError(message)
         self.function = function
-        self.name = function.__name__
+        self.name = name
         self._model: Any = None
 
     @property
@@ -295,7 +332,18 @@ class _Function:
 
     def offer(self) -> dict[str, Any]:
         """Name, description and schema."""
-        schema: dict[str, Any] = self.model.model_json_schema()
+        try:
+            schema: dict[str, Any] = self.model.model_json_schema()
+        except UnsupportedError:
+            raise
+        except Exception as error:
+            # What inspect, typing and pydantic raise has no base of its own.
+            why = str(error).partition("\n")[0]
+            message = (
+                f"{self.name}: its parameters cannot be described to a model: {type(error).__name__}: {why}; "
+                "give each a type that pydantic can describe, such as str, list[int] or a pydantic model"
+            )
+            raise UnsupportedError(message) from error
         schema.pop("title", None)
         return {
             "name": self.name,
@@ -318,12 +366,39 @@ class _Function:
             if inspect.iscoroutinefunction(self.function):
                 answer = await self.function(**values)
             else:
-                context = contextvars.copy_context()
-                loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(None, lambda: context.run(self.function, **values))
+                answer, error = await _in_a_thread(lambda: self.function(**values), f"omni tool {self.name}")
+                if error is not None:
+                    raise error  # noqa: TRY301 - told as what a coroutine function raises
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is its answer
             return {"error": f"{type(error).__name__}: {error}"}
         return {"content": answer if isinstance(answer, str) else to_json(answer, fallback=str).decode()}
+
+
+async def _in_a_thread(work: Callable[[], Any], name: str) -> tuple[Any, BaseException | None]:
+    """What it gave and what it raised, in a thread that nobody waits for once this call is cancelled.
+
+    The loop's own threads would be waited for when the loop and the program end, and there are only so many
+    of them: one function that hangs would keep the program, a few would keep all others from running.
+    """
+    loop = asyncio.get_running_loop()
+    context = contextvars.copy_context()
+    settled: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+
+    def settle(answer: Any, error: BaseException | None) -> None:  # noqa: ANN401 - what the work gives
+        if not settled.done():
+            settled.set_result((answer, error))
+
+    def run() -> None:
+        answer, error = None, None
+        try:
+            answer = context.run(work)
+        except BaseException as raised:  # noqa: BLE001 - the caller raises it again
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants it any more
+            loop.call_soon_threadsafe(settle, answer, error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await settled
 
 
 def _model_of(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a pydantic model, made here
@@ -339,7 +414,11 @@ def _model_of(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a pydantic
             raise UnsupportedError(message)
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints.get(name, Any), default)
-    return create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    model = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    for lost in fields.keys() - model.model_fields.keys():  # such as _city or model_config
+        message = f"{function.__name__}: pydantic keeps the name {lost} for itself; rename the parameter"
+        raise UnsupportedError(message)
+    return model
 
 
 class Sessions:
