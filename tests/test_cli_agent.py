@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -79,6 +80,24 @@ def test_the_answer_goes_to_standard_output_and_all_else_beside_it(omni: Omni):
     assert any("✓ time__get_current_time in " in line for line in lines)
     assert "2 rounds" in lines[-1]
     assert "session " in lines[-1]
+
+
+def test_the_last_line_tells_tokens_cost_rounds_time_and_session_as_the_log_has_them(omni: Omni):
+    # A model whose price is known; the offline provider answers in its place.
+    done = omni("run", "Say hello.", "-m", "openai/gpt-5-mini")
+    last = done.stderr.splitlines()[-1]
+    said = re.fullmatch(
+        r"omni: (\d+) tokens in, (\d+) out, \$(\d\.\d{6}), 1 round, (.+ m?s), session (\w+)", last
+    )
+    assert said, last
+    log = [json.loads(line) for line in omni("sessions", "export", said[5]).stdout.splitlines()]
+    [end] = [event["payload"] for event in log if event.get("event_type") == "agent.turn.completed"]
+    usage = end["usage"]
+    assert (int(said[1]), int(said[2])) == (usage["input_tokens"], usage["output_tokens"])
+    assert min(usage["input_tokens"], usage["output_tokens"]) > 0
+    assert said[3] == f"{usage['cost_usd']:.6f}" != "0.000000"
+    time = end["duration_ms"]
+    assert said[4] == (f"{time} ms" if time < 1000 else f"{time / 1000:.1f} s")
 
 
 def test_json_prints_the_events_one_a_line(omni: Omni):

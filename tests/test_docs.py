@@ -5,7 +5,8 @@ How a fence is marked says what is done with it:
   bash       run from the repository's root with `omni` on the path; the same
   rust, c    stand in examples/ as they stand in the page, and are built and run (tests/test_readme.py)
   sh         commands of the build (make, git): their make targets exist; CI runs them itself
-  toml, json parsed
+  toml       read by the package itself, as an agent's configuration or as `omni.toml`
+  json       parsed
   text       what the block before it prints
 """
 
@@ -24,6 +25,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from omni_bridge import InvalidRequestError
+from omni_bridge._native import AgentHost
 from omni_bridge.testing import DemoServer
 
 if sys.version_info >= (3, 11):
@@ -136,12 +139,47 @@ def test_build_commands_exist(block: Block) -> None:
             assert target in targets, f"{block}: the Makefile has no target {target}"
 
 
-@pytest.mark.parametrize("block", of("toml", "json"))
-def test_data_block_parses(block: Block) -> None:
-    if block.language == "toml":
-        tomllib.loads(block.code)
-    else:
-        json.loads(block.code)
+# Names that a reader chooses: an alias of a model.
+FREE = {("providers.md", "quick")}
+# Each agent's configuration of a page has one of these, and `omni.toml` has none.
+AGENT_TABLES = {"mcp_servers", "approval", "session_store", "timeouts"}
+
+
+def read_toml(code: str, folder: Path) -> str | None:
+    """What the package says against it: as an agent's configuration, or as the user's `omni.toml`."""
+    if AGENT_TABLES & tomllib.loads(code).keys():
+        try:
+            AgentHost.read_toml(code)
+        except InvalidRequestError as error:
+            return str(error)
+        return None
+    file = folder / "omni.toml"
+    file.write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-c", "import omni_bridge; omni_bridge.models()"],
+        env={**os.environ, "OMNI_CONFIG": str(file)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    return done.stderr if done.returncode else None
+
+
+@pytest.mark.parametrize("block", of("toml"))
+def test_toml_block_is_what_the_package_reads(block: Block, tmp_path: Path) -> None:
+    assert read_toml(block.code, tmp_path) is None
+    # Each field is one that is looked at: under another name it is refused.
+    for name in dict.fromkeys(re.findall(r"^(\w+) = ", block.code, re.MULTILINE)):
+        if (block.page.name, name) in FREE:
+            continue
+        renamed = re.sub(rf"^{name} = ", f"{name}_of_old = ", block.code, count=1, flags=re.MULTILINE)
+        assert read_toml(renamed, tmp_path) is not None, f"{block}: {name} may have any name"
+
+
+@pytest.mark.parametrize("block", of("json"))
+def test_json_block_parses(block: Block) -> None:
+    json.loads(block.code)
 
 
 def test_every_block_has_a_runner() -> None:

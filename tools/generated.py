@@ -42,6 +42,11 @@ GENERATORS: list[tuple[str, list[str], list[str]]] = [
         [sys.executable, "tools/gen_agent_types.py", "--check"],
     ),
     (
+        "docs/reference/agent-sessions.md (from rust/agent/src/session)",
+        [sys.executable, "tools/gen_agent_sessions.py", "--write"],
+        [sys.executable, "tools/gen_agent_sessions.py", "--check"],
+    ),
+    (
         "docs/demo.svg (from a run of the demo)",
         [sys.executable, "tools/terminal_picture.py", "--write"],
         [sys.executable, "tools/terminal_picture.py", "--check"],

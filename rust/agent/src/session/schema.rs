@@ -16,53 +16,53 @@ const STEPS: &[Step] = &[
     |connection| {
         connection.execute_batch(
             "CREATE TABLE events (
-                 id INTEGER PRIMARY KEY,
-                 session_id TEXT NOT NULL,
-                 seq INTEGER NOT NULL,
-                 v INTEGER NOT NULL,
-                 timestamp_ms INTEGER NOT NULL,
-                 turn_id TEXT,
-                 call_id TEXT,
-                 parent TEXT,
-                 event_type TEXT NOT NULL,
-                 payload TEXT NOT NULL,
+                 id INTEGER PRIMARY KEY, -- the order in which the store took them, over all sessions
+                 session_id TEXT NOT NULL, -- the session
+                 seq INTEGER NOT NULL, -- the place in the session, from 1
+                 v INTEGER NOT NULL, -- the version of the event
+                 timestamp_ms INTEGER NOT NULL, -- Unix milliseconds
+                 turn_id TEXT, -- the turn, null outside turns
+                 call_id TEXT, -- the model call or the tool call
+                 parent TEXT, -- the call that this one belongs to
+                 event_type TEXT NOT NULL, -- what happened, see the events
+                 payload TEXT NOT NULL, -- its fields, as JSON, byte for byte
                  UNIQUE (session_id, seq)
              ) STRICT;
              CREATE TABLE sessions (
-                 session_id TEXT PRIMARY KEY,
-                 title TEXT,
-                 title_given INTEGER NOT NULL,
-                 created_ms INTEGER NOT NULL,
-                 updated_ms INTEGER NOT NULL,
-                 last_seq INTEGER NOT NULL,
-                 leaf TEXT,
-                 messages INTEGER NOT NULL,
-                 turns INTEGER NOT NULL,
-                 input_tokens INTEGER NOT NULL,
-                 output_tokens INTEGER NOT NULL,
-                 cost_usd REAL,
-                 forked INTEGER NOT NULL,
-                 forked_session TEXT,
-                 forked_message TEXT
+                 session_id TEXT PRIMARY KEY, -- the session
+                 title TEXT, -- given, generated, or null
+                 title_given INTEGER NOT NULL, -- 1: somebody gave it, so a generated one does not count
+                 created_ms INTEGER NOT NULL, -- Unix milliseconds
+                 updated_ms INTEGER NOT NULL, -- of its last event, Unix milliseconds
+                 last_seq INTEGER NOT NULL, -- its last event
+                 leaf TEXT, -- the message at the active end
+                 messages INTEGER NOT NULL, -- how many, siblings included
+                 turns INTEGER NOT NULL, -- how many were begun
+                 input_tokens INTEGER NOT NULL, -- consumed, cache reads and writes included
+                 output_tokens INTEGER NOT NULL, -- consumed, reasoning included
+                 cost_usd REAL, -- dollars, null if a price was unknown
+                 forked INTEGER NOT NULL, -- 1: it is a fork
+                 forked_session TEXT, -- the older session
+                 forked_message TEXT -- the last message that was copied, null if none was
              ) STRICT;
              CREATE INDEX sessions_by_age ON sessions (updated_ms DESC, session_id DESC);
              CREATE TABLE messages (
-                 session_id TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
-                 message_id TEXT NOT NULL,
-                 parent_id TEXT,
-                 seq INTEGER NOT NULL,
-                 turn_id TEXT,
+                 session_id TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE, -- the session
+                 message_id TEXT NOT NULL, -- the message
+                 parent_id TEXT, -- the message before it, null for a first one
+                 seq INTEGER NOT NULL, -- of its message.saved, which has the content
+                 turn_id TEXT, -- its turn
                  PRIMARY KEY (session_id, message_id)
              ) STRICT, WITHOUT ROWID;
              CREATE INDEX messages_in_order ON messages (session_id, seq);
              CREATE TABLE leases (
-                 session_id TEXT PRIMARY KEY,
-                 owner TEXT NOT NULL,
-                 token TEXT NOT NULL,
-                 host TEXT NOT NULL,
-                 pid INTEGER NOT NULL,
-                 started INTEGER NOT NULL,
-                 expires_ms INTEGER NOT NULL
+                 session_id TEXT PRIMARY KEY, -- the session
+                 owner TEXT NOT NULL, -- the store of that process, which renews all its leases at once
+                 token TEXT NOT NULL, -- the writer, one of the owner's
+                 host TEXT NOT NULL, -- the boot of the machine and the space of its process ids
+                 pid INTEGER NOT NULL, -- the process
+                 started INTEGER NOT NULL, -- when the process began: a pid is used again
+                 expires_ms INTEGER NOT NULL -- Unix milliseconds: then the lease is free for all
              ) STRICT;",
         )?;
         Ok(())
