@@ -347,7 +347,11 @@ def test_sessions_are_kept_forked_searched_moved_and_deleted(tmp_path: Path):
             copied = await two.sessions.import_log(await two.sessions.export(session_id))
             there = [m["message"] for m in await two.sessions.messages(copied["session_id"])]
             assert there == [m["message"] for m in await two.sessions.messages(session_id)]
-            for one_id in (session_id, fork["session_id"], copied["session_id"]):
+            chat = await two.sessions.export_messages(session_id)
+            told = await two.sessions.import_messages(chat, title="Told")
+            assert told["title"] == "Told"
+            assert await two.sessions.export_messages(told["session_id"]) == chat
+            for one_id in (session_id, fork["session_id"], copied["session_id"], told["session_id"]):
                 await two.sessions.delete(one_id)
             assert await two.sessions.list() == []
             with pytest.raises(NotFoundError):

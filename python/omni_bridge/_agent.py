@@ -479,6 +479,16 @@ class Sessions:
         """The messages of the active path, as OpenAI's chat API takes them."""
         return await self._ask("export_messages", session_id=session_id)
 
+    async def import_messages(
+        self, messages: Sequence[Mapping[str, Any]], title: str | None = None
+    ) -> dict[str, Any]:
+        """A session from messages as OpenAI's chat API takes them.
+
+        Raises:
+            InvalidRequestError: Such a conversation cannot be: the message is named.
+        """
+        return await self._ask("import_messages", messages=[dict(one) for one in messages], title=title)
+
     async def import_log(self, lines: str) -> dict[str, Any]:
         """A session from what `export` gave."""
         return await self._ask("import", lines=lines)

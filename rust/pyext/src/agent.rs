@@ -393,6 +393,10 @@ enum SessionOp {
     Import {
         lines: String,
     },
+    ImportMessages {
+        messages: Value,
+        title: Option<String>,
+    },
 }
 
 impl SessionOp {
@@ -423,6 +427,9 @@ impl SessionOp {
                 value(omni_agent::export_messages(store, &session_id, None).await?)
             }
             Self::Import { lines } => value(omni_agent::import_log(store, &lines).await?),
+            Self::ImportMessages { messages, title } => {
+                value(omni_agent::import_messages(store, &messages.to_string(), title).await?)
+            }
         }
     }
 }
