@@ -200,6 +200,7 @@ impl Flow {
     fn judge(&self, spec: &ToolSpec) -> Fate {
         match approval::judge(&self.config.approval, &self.granted, spec) {
             Verdict::Run => Fate::Runs,
+            Verdict::Ask if self.alone => Fate::Denied(approval::NOBODY.to_owned()),
             Verdict::Ask => Fate::Waits,
             Verdict::Deny(reason) => Fate::Denied(reason.to_owned()),
         }
