@@ -19,6 +19,9 @@ impl Granted {
     }
 }
 
+/// As the model is told of a call that somebody would have to approve.
+pub(crate) const NOBODY: &str = "this tool needs an approval, and nobody is there to give it";
+
 /// What is to be done with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -44,9 +47,7 @@ pub(crate) fn judge(approval: &Approval, granted: &Granted, spec: &ToolSpec) -> 
         Policy::Approve => Verdict::Run,
         Policy::ApproveReads if spec.read_only => Verdict::Run,
         Policy::ApproveReads | Policy::Ask if granted.0.contains(&spec.name) => Verdict::Run,
-        Policy::ApproveReads | Policy::Ask if approval.unattended => {
-            Verdict::Deny("this tool needs an approval, and nobody is there to give it")
-        }
+        Policy::ApproveReads | Policy::Ask if approval.unattended => Verdict::Deny(NOBODY),
         Policy::ApproveReads | Policy::Ask => Verdict::Ask,
     }
 }

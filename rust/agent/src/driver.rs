@@ -25,6 +25,8 @@ const PROGRESS: usize = 256;
 pub(crate) enum Order {
     Op(Op),
     Notice(String, Notice),
+    /// A limit of time counts as reached.
+    TimedOut(Timer),
 }
 
 /// Milliseconds since 1970 that never go back within a turn, on tokio's clock, which tests pause.
@@ -136,6 +138,10 @@ impl Driver {
                 Order::Op(Op::Cancel {}) => Input::Cancel,
                 Order::Op(Op::Approve { call_id, decision }) => Input::Approval { call_id, decision },
                 Order::Notice(server, notice) => Input::Notice { server, notice },
+                Order::TimedOut(timer) => {
+                    self.timers.remove(&timer);
+                    Input::TimedOut { timer }
+                }
             },
             (timer, ()) = async {
                 match due {

@@ -47,6 +47,8 @@ pub struct Flow {
     usage: TurnUsage,
     titled: bool,
     granted: Granted,
+    /// Nobody is there in this turn, whatever the configuration says.
+    alone: bool,
     turn: Option<Turn>,
     /// How the last turn ended, until the next one begins.
     ended: Option<Outcome>,
@@ -103,6 +105,7 @@ impl Flow {
             usage: session.usage,
             titled: session.titled,
             granted: Granted::new(session.granted),
+            alone: false,
             turn: None,
             ended: None,
             pending: Vec::new(),
@@ -139,6 +142,11 @@ impl Flow {
     /// Lets tools run from now on.
     pub(crate) fn grant(&mut self, tools: impl IntoIterator<Item = String>) {
         tools.into_iter().for_each(|tool| self.granted.insert(tool));
+    }
+
+    /// Says whether nobody is there in the next turn, although the configuration does not say so.
+    pub(crate) const fn set_alone(&mut self, alone: bool) {
+        self.alone = alone;
     }
 
     /// Whether no turn runs.

@@ -207,6 +207,62 @@ async fn what_the_user_decided_is_decided_again() {
     assert!(diff.contains("-tool.execution.denied (t1.1.2)"), "{diff}");
 }
 
+/// Runs a log again in no time: the clock of the test stands still unless somebody waits on it.
+async fn at_once(log: Vec<AgentEvent>, config: AgentConfig) -> Diff {
+    let began = Instant::now();
+    let diff = again(log, config).await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "nobody is waited for");
+    diff
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_in_which_nobody_was_there_comes_out_the_same_when_somebody_could_be() {
+    let asks = |id: &str| calls(&[(id, "echo", &format!(r#"{{"id":"{id}"}}"#)), ("x", "fail", "{}")]);
+    for policy in [Policy::Ask, Policy::ApproveReads] {
+        let model = Script::new([asks("a"), says("One"), asks("b"), says("Two")]);
+        let mut config = config();
+        config.approval.default = policy;
+        config.approval.tools.insert("fail".into(), Policy::Approve);
+        config.approval.unattended = true;
+        let session = Session::new(config.clone(), &model, "Go").await;
+        session.turn("Again").await;
+        let log = session.log().await;
+        assert!(!of_kind(&log, "tool.execution.denied").is_empty());
+        assert_same(&at_once(log.clone(), config.clone()).await);
+        config.approval.unattended = false;
+        assert_same(&at_once(log, config).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_that_the_log_does_not_have_is_not_waited_for() {
+    let asks = |id: &str| {
+        let arguments = format!(r#"{{"id":"{id}"}}"#);
+        calls(&[(id, "echo", &arguments), ("x", "fail", &arguments)])
+    };
+    let model = Script::new([asks("a"), asks("b"), says("Fine")]);
+    let log = Session::new(config(), &model, "Go").await.log().await;
+    let mut asked = config();
+    asked.approval.default = Policy::Ask;
+    let diff = at_once(log, asked.clone()).await.to_string();
+    assert!(diff.contains("+  needs_approval: true"), "{diff}");
+    assert!(diff.contains("+tool.execution.denied (t1.2.2)"), "{diff}");
+    assert!(diff.contains("+  by: \"timeout\""), "{diff}");
+
+    // Where nobody decided in time, that comes at once as well, and is no difference.
+    let model = Script::new([asks("a"), says("Fine")]);
+    let log = Session::new(asked.clone(), &model, "Go").await.log().await;
+    assert_eq!(of_kind(&log, "tool.execution.denied").len(), 2);
+    assert_same(&at_once(log, asked.clone()).await);
+
+    // Nor is what ended by the turn's own limit.
+    asked.timeouts.turn = Some(5.0);
+    let model = Script::new([asks("a")]);
+    let log = Session::new(asked.clone(), &model, "Go").await.log().await;
+    assert_eq!(of_kind(&log, "agent.turn.failed").len(), 1);
+    assert_same(&again(log, asked).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_turn_cancelled_anywhere_is_cancelled_there_again() {
     let streaming = vec![

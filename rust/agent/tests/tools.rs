@@ -331,6 +331,28 @@ async fn the_same_call_again_and_again_is_noticed_and_stopped() {
     let told = &results(&model.requests()[4])[3].1;
     assert!(told.contains("already made 3 times"), "{told}");
     assert_eq!(store.roles(run.session_id()), "uatatatatat");
+
+    // Calls that fail before they run are no others.
+    for (name, arguments, kind) in [
+        ("ecko", "{}", ToolFailure::Unknown),
+        ("echo", r#"{"a": "#, ToolFailure::InvalidArguments),
+    ] {
+        let model = Script::new([calls(&[("c", name, arguments)])]);
+        let (agent, _) = common::agent(config(), &model, tools());
+        let mut run = agent.run("Do it").await.unwrap();
+        let events = all(&mut run).await;
+        let kinds: Vec<ToolFailure> = events
+            .iter()
+            .filter_map(|event| match &event.payload {
+                Payload::ToolFailed { kind, .. } => Some(*kind),
+                _ => None,
+            })
+            .collect();
+        let repeated = ToolFailure::Repeated;
+        assert_eq!(kinds, [kind, kind, kind, repeated, repeated], "{name}");
+        let outcome = run.result().await.unwrap();
+        assert_eq!(outcome.stopped_by, Some(StoppedBy::RepeatedCall), "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -191,7 +191,7 @@ impl Inner {
             lease.open = Some(open);
         }
         let kept = lease.at_rest(input.opens().is_none()).await?;
-        let flow = match kept {
+        let mut flow = match kept {
             Some(mut flow) if input.at_leaf() => {
                 // Another session may have had its tool approved for always.
                 flow.grant(lock(&self.always).iter().cloned());
@@ -199,6 +199,7 @@ impl Inner {
             }
             _ => Flow::new(Arc::clone(&self.config), self.view(&session_id, input).await?),
         };
+        flow.set_alone(input.is_unattended());
         Ok((lease, flow))
     }
 

@@ -4,7 +4,7 @@ use super::lock;
 use super::open::Waiting;
 use crate::bus::Reader;
 use crate::driver::{self, Ended, Order};
-use crate::flow::Outcome;
+use crate::flow::{Outcome, Timer};
 use crate::protocol::{AgentEvent, Decision, Op, Payload};
 use futures_core::Stream;
 use omni_core::{BoxFuture, Code, Content, Error, Message, Result, Role, near_match};
@@ -20,6 +20,7 @@ pub struct RunInput {
     at: At,
     new: bool,
     title: Option<String>,
+    unattended: bool,
 }
 
 /// Where in the tree a turn goes on.
@@ -39,6 +40,7 @@ impl From<Message> for RunInput {
             at: At::Leaf,
             new: true,
             title: None,
+            unattended: false,
         }
     }
 }
@@ -110,7 +112,18 @@ impl RunInput {
             at: At::Again(message_id),
             new: false,
             title: None,
+            unattended: false,
         }
+    }
+
+    /// In this turn nobody is there to ask, as in the turn that is run again.
+    pub(crate) const fn unattended(mut self, unattended: bool) -> Self {
+        self.unattended = unattended;
+        self
+    }
+
+    pub(super) const fn is_unattended(&self) -> bool {
+        self.unattended
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -335,6 +348,15 @@ impl RunHandle {
         let call_id = call_id.to_owned();
         let _ = self.orders.send(Order::Op(Op::Approve { call_id, decision }));
         Ok(())
+    }
+
+    /// Ends the wait for a decision about a call as its limit of time does, if it waits.
+    pub(crate) fn nobody_decides(&self, call_id: &str) {
+        if lock(&self.waiting).remove(call_id) {
+            let _ = self
+                .orders
+                .send(Order::TimedOut(Timer::Approval(call_id.to_owned())));
+        }
     }
 
     /// Does what a front end asks.

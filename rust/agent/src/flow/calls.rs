@@ -105,14 +105,19 @@ impl Flow {
                 .as_ref()
                 .and_then(|turn| turn.spec(call.name()).cloned());
             let mut arguments = Object::new();
-            let fate = match (&refused, &spec) {
-                (Some(reason), _) => Fate::Denied(reason.clone()),
+            // Counted before it is looked at: a call that cannot even begin is made again and again as well.
+            let kept_back = match &refused {
+                Some(reason) => Some(Fate::Denied(reason.clone())),
+                None => self.repeated(&call),
+            };
+            let fate = match (kept_back, &spec) {
+                (Some(fate), _) => fate,
                 (None, None) => Fate::Fails(ToolFailure::Unknown, self.no_such_tool(call.name())),
                 (None, Some(spec)) => match read(&call, finish) {
                     Err(wrong) => Fate::Fails(ToolFailure::InvalidArguments, wrong),
                     Ok(object) => {
                         arguments = object;
-                        self.repeated(&call).unwrap_or_else(|| self.judge(spec))
+                        self.judge(spec)
                     }
                 },
             };
@@ -195,6 +200,7 @@ impl Flow {
     fn judge(&self, spec: &ToolSpec) -> Fate {
         match approval::judge(&self.config.approval, &self.granted, spec) {
             Verdict::Run => Fate::Runs,
+            Verdict::Ask if self.alone => Fate::Denied(approval::NOBODY.to_owned()),
             Verdict::Ask => Fate::Waits,
             Verdict::Deny(reason) => Fate::Denied(reason.to_owned()),
         }

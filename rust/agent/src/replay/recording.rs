@@ -2,13 +2,14 @@
 //! user said, approved and cancelled, and when, counted in events.
 
 use super::diff::is_compared;
+use crate::approval::NOBODY;
 use crate::compaction;
 use crate::protocol::{
     Activity, AgentEvent, CompactionReason, Decider, Decision, EVENT_VERSION, Payload, StreamEnd, ToolFailure,
 };
 use crate::tool::{ToolError, ToolOutput};
 use omni_core::{Content, Error, Message, Result, Role, Usage};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A session's log, taken apart for being run again.
 #[derive(Debug, Default)]
@@ -113,6 +114,12 @@ pub(super) struct Turn {
     pub(super) place: Place,
     /// (events before it, what was asked of the run).
     pub(super) orders: Vec<(usize, Order)>,
+    /// Nobody was there: a call was denied for that reason.
+    pub(super) unattended: bool,
+    /// Calls that a decision about another call let run.
+    pub(super) freed: HashSet<String>,
+    /// Calls that still waited when the turn ran out of its time.
+    pub(super) left: HashSet<String>,
 }
 
 /// Where a turn went on.
@@ -129,6 +136,8 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) enum Order {
     Decide(String, Decision),
+    /// Nobody decided about a call in time.
+    Nobody(String),
     /// Whether the model was to come to a halt first.
     Cancel(bool),
 }
@@ -175,12 +184,19 @@ impl Recording {
                 server: Some(server),
                 needs_approval,
             } => {
+                let denied = |event: &AgentEvent| {
+                    event.call_id.as_deref() == Some(id.as_str()) && for_nobody(&event.payload)
+                };
+                // Whoever was not there would have been asked.
+                let unasked = !needs_approval && !rest.iter().any(denied);
                 let tools = self.tools.entry(server.clone()).or_default();
-                if !tools.iter().any(|tool| tool.name == call.name()) {
-                    tools.push(KnownTool {
+                match tools.iter_mut().find(|tool| tool.name == call.name()) {
+                    // A call that failed before anybody could be asked says less than a later one.
+                    Some(tool) => tool.unasked &= unasked,
+                    None => tools.push(KnownTool {
                         name: call.name().to_owned(),
-                        unasked: !needs_approval,
-                    });
+                        unasked,
+                    }),
                 }
             }
             Payload::ToolStarted { name } => {
@@ -284,6 +300,11 @@ impl Recording {
     }
 }
 
+/// Whether a call was denied because nobody was there to ask.
+fn for_nobody(payload: &Payload) -> bool {
+    matches!(payload, Payload::ToolDenied { by: Decider::Policy, reason } if reason == NOBODY)
+}
+
 fn note_leaf(leaf: &mut Option<String>, payload: &Payload) {
     match payload {
         Payload::MessageSaved { message_id, .. } => *leaf = Some(message_id.clone()),
@@ -302,7 +323,11 @@ fn turn_of(events: &[AgentEvent], mut at: usize, leaf: Option<&String>, place: P
         message_id,
         place,
         orders: Vec::new(),
+        unattended: events.iter().any(|event| for_nobody(&event.payload)),
+        freed: HashSet::new(),
+        left: HashSet::new(),
     };
+    let mut stopped_calls = HashSet::new();
     let mut first = true;
     // Where what a cancel brought about begins.
     let mut stopped: Option<(usize, bool)> = None;
@@ -333,11 +358,24 @@ fn turn_of(events: &[AgentEvent], mut at: usize, leaf: Option<&String>, place: P
                 let given = reason.split_once(": ").map(|(_, given)| given.to_owned());
                 turn.order(event, at, Decision::Deny { reason: given });
             }
+            Payload::ToolDenied {
+                by: Decider::Timeout, ..
+            } => {
+                let call_id = event.call_id.clone().unwrap_or_default();
+                turn.orders.push((at, Order::Nobody(call_id)));
+            }
+            Payload::ToolApproved {
+                by: Decider::Policy, ..
+            } => turn.freed.extend(event.call_id.clone()),
             Payload::StreamCancelled(_) => stopped = Some((at, true)),
             Payload::ToolFailed {
                 kind: ToolFailure::Cancelled,
                 ..
-            } => stopped = stopped.or(Some((at, false))),
+            } => {
+                stopped = stopped.or(Some((at, false)));
+                stopped_calls.extend(event.call_id.clone());
+            }
+            Payload::TurnFailed { .. } => turn.left = std::mem::take(&mut stopped_calls),
             Payload::TurnCancelled { during, .. } => {
                 let (from, halts) = stopped.unwrap_or((at, *during == Activity::Compacting));
                 turn.orders.push((from, Order::Cancel(halts)));

@@ -75,8 +75,9 @@ impl Pacer {
 
 /// Runs a session's log again and says how the new log differs: a loop that does what it did gives an empty [`Diff`].
 ///
-/// `make` makes the agent, most simply by [`Parts::agent`] with the configuration that the session had. An approval
-/// that nobody gave in time, and a turn that ran out of its time, take the time again that the configuration gives them.
+/// `make` makes the agent, most simply by [`Parts::agent`] with the configuration that the session had. Nobody is
+/// waited for: where the log has no decision about a call that now needs one, nobody decided in time. A turn that ran out
+/// of its time takes the time again that the configuration gives it. Nobody is asked in a turn in which nobody was there.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -115,7 +116,8 @@ pub async fn test_run(log: Vec<AgentEvent>, make: impl FnOnce(Parts) -> Result<A
                 }
                 Step::Turn(turn) => {
                     let begun = agent.run(input(turn, &recording.session_id)).await;
-                    steer(begun?, turn, pacer.done(), halted.clone()).await;
+                    let ends = agent.config().timeouts.turn.is_some();
+                    steer(begun?, turn, pacer.done(), halted.clone(), ends).await;
                     // The title is made in the background: before something else is done, as far as we can tell.
                     if recording.title.is_some() && agent.config().titles {
                         titled(&memory).await;
@@ -146,9 +148,10 @@ fn anew(event: &AgentEvent) -> NewEvent {
 
 fn input(turn: &Turn, session_id: &str) -> RunInput {
     let Some(message) = &turn.input else {
-        return RunInput::regenerate(session_id, Some(turn.message_id.clone()));
+        let again = RunInput::regenerate(session_id, Some(turn.message_id.clone()));
+        return again.unattended(turn.unattended);
     };
-    let input = RunInput::new(message.clone());
+    let input = RunInput::new(message.clone()).unattended(turn.unattended);
     match &turn.place {
         Place::New(None) => input.new_session(session_id),
         Place::New(Some(title)) => input.new_session(session_id).titled(title.clone()),
@@ -157,8 +160,8 @@ fn input(turn: &Turn, session_id: &str) -> RunInput {
     }
 }
 
-/// Reads a run to its end, and does with it what was done.
-async fn steer(mut run: Run, turn: &Turn, before: usize, mut halted: watch::Receiver<usize>) {
+/// Reads a run to its end, and does with it what was done. `ends` says that the turn has a limit of time.
+async fn steer(mut run: Run, turn: &Turn, before: usize, mut halted: watch::Receiver<usize>, ends: bool) {
     let handle = run.handle();
     let halts = *halted.borrow_and_update();
     let mut seen = before;
@@ -174,6 +177,11 @@ async fn steer(mut run: Run, turn: &Turn, before: usize, mut halted: watch::Rece
                 obey(&handle, order);
             }
             continue;
+        }
+        for call_id in handle.waiting() {
+            if undecided(&call_id, turn, &orders, ends) {
+                handle.nobody_decides(&call_id);
+            }
         }
         tokio::select! {
             event = run.next() => match event {
@@ -199,8 +207,22 @@ fn obey(handle: &crate::agent::RunHandle, order: &Order) {
     match order {
         // A call that does not wait for it is a difference that the events show.
         Order::Decide(call_id, decision) => drop(handle.approve(call_id, decision.clone())),
+        Order::Nobody(call_id) => handle.nobody_decides(call_id),
         Order::Cancel(_) => handle.cancel(),
     }
+}
+
+/// Whether a call waits for a decision that the log does not have: nobody is there to give it.
+fn undecided(call_id: &str, turn: &Turn, orders: &VecDeque<&(usize, Order)>, ends: bool) -> bool {
+    if ends && turn.left.contains(call_id) {
+        return false;
+    }
+    let own = |order: &Order| match order {
+        Order::Decide(of, _) | Order::Nobody(of) => of == call_id,
+        Order::Cancel(_) => true,
+    };
+    let freed = !orders.is_empty() && turn.freed.contains(call_id);
+    !freed && !orders.iter().any(|(_, order)| own(order))
 }
 
 async fn titled(memory: &Memory) {

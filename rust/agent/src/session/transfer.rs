@@ -3,9 +3,9 @@
 use super::fold::{Fact, SessionState};
 use super::{NewEvent, PathQuery, SessionInfo, SessionStore, lease};
 use crate::protocol::{AgentEvent, EVENT_VERSION, Payload};
-use omni_core::{Code, Content, Error, Message, Object, Part, Result, ToolCall};
+use omni_core::{Code, Content, Error, Message, Object, Part, Result, Role, ToolCall};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// So many events are read at once.
 const PAGE: usize = 1000;
@@ -44,6 +44,7 @@ pub async fn import_log(store: &dyn SessionStore, lines: &str) -> Result<Session
 fn read_log(lines: &str) -> Result<(String, Vec<NewEvent>)> {
     let mut state: Option<SessionState> = None;
     let mut known = HashSet::new();
+    let mut open: HashMap<String, Vec<Open>> = HashMap::new();
     let mut events = Vec::new();
     for (line, number) in lines.lines().zip(1_usize..) {
         if line.trim().is_empty() {
@@ -74,7 +75,20 @@ fn read_log(lines: &str) -> Result<(String, Vec<NewEvent>)> {
             .check::<Error>(&fact, |id| Ok(known.contains(id)))
             .map_err(|error| wrong(&error.message))?;
         state.apply(&fact);
-        if let Payload::MessageSaved { message_id, .. } = &event.payload {
+        if let Payload::MessageSaved {
+            message_id,
+            parent_id,
+            message,
+        } = &event.payload
+        {
+            let before = parent_id.as_ref().and_then(|parent| open.get(parent));
+            let place = format!("message \"{message_id:.100}\"");
+            let after =
+                follow(before.cloned().unwrap_or_default(), message, &place).map_err(|what| wrong(&what))?;
+            // Most messages leave no call open.
+            if !after.is_empty() {
+                open.insert(message_id.clone(), after);
+            }
             known.insert(message_id.clone());
         }
         events.push(NewEvent {
@@ -157,13 +171,55 @@ fn read_messages(document: &str) -> Result<Vec<Message>> {
     if list.is_empty() {
         return Err(nothing("the list of messages is empty".to_owned()));
     }
-    list.into_iter()
-        .enumerate()
-        .map(|(at, value)| {
-            serde_json::from_value(value)
-                .map_err(|error| nothing(omni_core::unreadable(&format!("messages[{at}]"), &error).message))
+    let mut open = Vec::new();
+    let mut messages = Vec::with_capacity(list.len());
+    for (at, value) in list.into_iter().enumerate() {
+        let place = format!("messages[{at}]");
+        let message: Message = serde_json::from_value(value)
+            .map_err(|error| nothing(omni_core::unreadable(&place, &error).message))?;
+        open = follow(open, &message, &place).map_err(|what| nothing(format!("{place}: {what}")))?;
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+/// A call without a result so far.
+#[derive(Clone)]
+struct Open {
+    id: String,
+    /// The message that made it.
+    of: String,
+}
+
+/// The calls that are open after `message`, which stands at `place`, if `open` are so before it. A provider refuses a
+/// conversation in which a call has no result, and the loop itself mends only calls at the end; so says what is wrong.
+fn follow(mut open: Vec<Open>, message: &Message, place: &str) -> std::result::Result<Vec<Open>, String> {
+    if message.role == Role::Tool {
+        let Some(id) = message.tool_call_id.as_deref() else {
+            return Err("a tool's result needs the \"tool_call_id\" of the call that it is of".to_owned());
+        };
+        let Some(at) = open.iter().position(|call| call.id == id) else {
+            return Err(format!(
+                "the result of \"{id:.100}\" has no call right before it, or is its second one: take it out, or put the \
+                 assistant's message with that call before it"
+            ));
+        };
+        open.remove(at);
+        return Ok(open);
+    }
+    if let Some(Open { id, of }) = open.first() {
+        return Err(format!(
+            "the call \"{id:.100}\" of {of} has no result before it: put a message of role \"tool\" with that \
+             \"tool_call_id\" right behind {of}, or take the call out"
+        ));
+    }
+    let calls = message.tool_calls.iter().flatten();
+    Ok(calls
+        .map(|call| Open {
+            id: call.id.clone(),
+            of: place.to_owned(),
         })
-        .collect()
+        .collect())
 }
 
 fn openai(message: &Message) -> Value {

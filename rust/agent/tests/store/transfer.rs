@@ -176,3 +176,80 @@ async fn openai_messages_become_a_session() {
     }
     assert_eq!(store.list(9, None).await.unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn a_conversation_that_no_provider_takes_is_refused_at_its_place() {
+    let store = SqliteStore::in_memory().unwrap();
+    let user = || json!({"role": "user", "content": "x"});
+    let call = |ids: &[&str]| {
+        let calls: Vec<Value> = ids
+            .iter()
+            .map(|id| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}}))
+            .collect();
+        json!({"role": "assistant", "tool_calls": calls})
+    };
+    let result = |id: &str| json!({"role": "tool", "tool_call_id": id, "content": "3"});
+    let nameless = json!({"role": "tool", "content": "3"});
+    // What is wrong as a list and as a log; nothing is where nothing is wrong.
+    for (messages, as_list, as_log) in [
+        (
+            vec![user(), call(&["q"]), user()],
+            "messages[2]: the call \"q\" of messages[1] has no result before it",
+            "line 4 of the log: the call \"q\" of message \"m2\" has no result before it",
+        ),
+        (
+            vec![user(), call(&["q", "r"]), result("q"), call(&["s"])],
+            "messages[3]: the call \"r\" of messages[1]",
+            "line 5 of the log: the call \"r\" of message \"m2\"",
+        ),
+        (
+            vec![user(), result("q")],
+            "messages[1]: the result of \"q\" has no call",
+            "line 3 of the log: the result of \"q\" has no call",
+        ),
+        (
+            vec![user(), call(&["q"]), result("q"), result("q")],
+            "messages[3]: the result of \"q\"",
+            "line 5 of the log: the result of \"q\"",
+        ),
+        (
+            vec![user(), call(&["q"]), nameless],
+            "messages[2]: a tool's result needs",
+            "line 4 of the log: a tool's result needs",
+        ),
+        // In another order than the calls', and open at the end: the loop gives those their results.
+        (
+            vec![user(), call(&["q", "r"]), result("r"), result("q"), user()],
+            "",
+            "",
+        ),
+        (vec![user(), call(&["q", "r"]), result("q")], "", ""),
+    ] {
+        let from = SqliteStore::in_memory().unwrap();
+        let mut events = Vec::new();
+        for (at, value) in messages.iter().enumerate() {
+            let parent = (at > 0).then(|| format!("m{at}"));
+            let message = serde_json::from_value(value.clone()).unwrap();
+            events.push(saved(&format!("m{}", at + 1), parent.as_deref(), message));
+        }
+        make(&from, "s", events).await;
+        let lines = export_log(&from, "s").await.unwrap();
+        let list = Value::Array(messages).to_string();
+        for (imported, says) in [
+            (import_messages(&store, &list, None).await, as_list),
+            (import_log(&store, &lines).await, as_log),
+        ] {
+            match imported {
+                Ok(_) => assert_eq!(says, "", "{list}"),
+                Err(error) => {
+                    assert!(
+                        !says.is_empty() && error.message.starts_with(says),
+                        "{list}: {error}"
+                    );
+                    assert!(error.message.ends_with("Nothing was imported"), "{error}");
+                }
+            }
+        }
+    }
+    assert_eq!(store.list(9, None).await.unwrap().len(), 4, "only what is whole");
+}
