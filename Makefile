@@ -105,7 +105,7 @@ lock: ## resolve requirements/*.txt anew, with hashes (asks PyPI; needs uv)
 
 # ------------------------------------------------------------------------------------------- measuring
 
-replay: build ## send the recorded exchanges of ../shared/wire through both engines; one table
+replay: build ## send the recorded exchanges of ../shared/wire through both engines; one table, and the costs
 	@$(BIN)/python -m tests.replay
 	$(call say,the recorded requests: read into the contract and encoded again)
 	@$(BIN)/python -m tests.replay.offline all --what requests

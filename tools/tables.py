@@ -68,9 +68,22 @@ def replay() -> str:
     lines.append(counted(f"{len(few)} others", added(sums[name] for name in few)))
     lines.append(counted("**all**", added(sums.values())))
     numbers = replayed()
-    others = [f"{cut} {equal:,} of {sent:,}" for cut, (equal, sent) in numbers["native_streams"].items()]
-    how = f"Streams were cut {', '.join(numbers['cuts'])}; natively also in every other way, equal:"
-    return "\n".join([*lines, "", f"{how} {', '.join(others)}."])
+    others = numbers["cut_otherwise"].items()
+    native = ", ".join("{} {:,} of {:,}".format(cut, *more["native"]) for cut, more in others)
+    streams = ", ".join("{} {:,} of {:,}".format(cut, *more["streams_litellm"]) for cut, more in others)
+    priced = numbers["costs"]
+    alike = f"{priced['equal'] + priced.get('unknown to both', 0):,} of {sum(priced.values()):,}"
+    cut = f"The answers came cut {', '.join(numbers['cuts'])}. Cut in every other way they are equal too:"
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{cut} natively {native}; the streams through LiteLLM {streams}.",
+            "",
+            f"What the native engine says that a call cost is LiteLLM's own price in {alike};",
+            "each other has its reason.",
+        ]
+    )
 
 
 def added(rows: Iterable[list[int]]) -> list[int]:

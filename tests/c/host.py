@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,10 @@ def a_provider_of_ones_own(server: DemoServer) -> None:
     library.register_provider(client, {**acme, "models": {"big": {"context": 32_000}}})
     assert library.chat(client, asking("hi", "acme/demo"))["content"] == ANSWER.format("hi")
     assert server.requests[-1].headers["authorization"] == "Bearer of acme"
+    other = library.init({"engine": "native"})
+    error = refused(library, lambda: library.chat(other, asking("hi", "acme/demo")), "unsupported")
+    assert 'there is no provider "acme"' in error["message"], error
+    assert library.c.omni_shutdown(other, -1) == 0
     (big,) = [model for model in library.models(client) if model["id"] == "acme/big"]
     assert big["max_input_tokens"] == 32_000
     for wrong, said in [
@@ -70,13 +75,29 @@ def a_provider_of_ones_own(server: DemoServer) -> None:
         ({**acme, "name": "openai"}, "take another name, or say replace = true"),
         ({**acme, "key_env": "OPENAI_API_KEY"}, "say allow_key = true"),
     ]:
-        assert library.c.omni_register_provider(client, json.dumps(wrong).encode()) != 0, wrong
-        error = json.loads(library.c.omni_last_error())
-        assert error["code"] == "invalid_request", error
+        error = refused(library, partial(library.register_provider, client, wrong), "invalid_request")
         assert said in error["message"], error
+    remote = library.init({"bridge_url": "http://127.0.0.1:9"})
+    refused(library, partial(library.register_provider, remote, acme), "unsupported")
+    assert library.c.omni_shutdown(remote, -1) == 0
+    kept = Path(os.environ["OMNI_CONFIG"])
+    assert kept.read_text(encoding="utf-8") == "", "what was not to be kept was written"
     library.register_provider(client, {**acme, "name": "kept", "persist": True})
-    assert "[providers.kept]" in Path(os.environ["OMNI_CONFIG"]).read_text(encoding="utf-8")
+    assert "[providers.kept]" in kept.read_text(encoding="utf-8")
     assert library.c.omni_shutdown(client, -1) == 0
+
+
+def refused(library: Library, call: Callable[[], object], code: str) -> dict:
+    """The error of a call that must fail with `code`, in words and as a number."""
+    try:
+        call()
+    except CallError as failed:
+        said, error = failed.code, failed.error
+    else:
+        raise AssertionError(f"it was not refused with {code}")
+    assert error["code"] == code, error
+    assert said == library.number({"code": code, "message": "m"})
+    return error
 
 
 def callbacks(library: Library, client: int) -> None:

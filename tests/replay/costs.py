@@ -1,28 +1,36 @@
-"""What calls cost, by the catalogue and by LiteLLM: ``python -m tests.replay.costs``.
+"""What the native engine says that a call cost, beside LiteLLM's own price of the same recorded answer.
 
-The provider's own usage of every recorded answer is read here, plainly, into the contract's usage, and priced
-by `rust/client/examples/costs.rs`; LiteLLM prices what its own code makes of the same document. No network.
+`python -m tests.replay` judges the costs of the replies that it got; `python -m tests.replay.costs` asks the
+native engine for that alone. LiteLLM prices what its own code makes of the recorded document. No network.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import json
+import logging
+import math
 import os
-import subprocess
 import sys
-import time
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
+from unittest.mock import patch
 
-from .cases import NATIVE, ROOT, Case, cases
+from .cases import Case, cases
 from .offline import provider_of, wire_model
-from .reading import Refused, events
-
-os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_MODE="PRODUCTION", LITELLM_RUST="0")
+from .reading import events
+from .run import Cost, run
 
 Json = dict[str, Any]
+
+ALIKE = ("equal", "unknown to both")
 
 EXPLAINED = {
     "unpriced": "LiteLLM says $0 of a model that it lists without a price; to us the cost is unknown",
@@ -31,17 +39,21 @@ EXPLAINED = {
     "details": "LiteLLM charges the prompt tokens that Gemini's details list; promptTokenCount has more",
     "cached sound": "LiteLLM charges sound from Gemini's cache as text from the cache, below its price",
     "advisor": "LiteLLM charges what another model advised at the price of the model that was asked",
+    "cached": "LiteLLM does not read Mistral's num_cached_tokens, and charges them in full",
+    "grounded": "a gap of ours: LiteLLM adds what Google's own search costs, and we do not count it",
 }
-"""Differences that are meant, by kind. Each but the first two is proved for each exchange: read as
-LiteLLM reads it, the same usage has LiteLLM's price."""
+"""Differences that are known, by kind. Each but the first two is proved for each exchange: told what it does
+not read (or, where the gap is ours, not told it), LiteLLM itself names our price."""
 
 
-def documents(case: Case) -> list[Any]:
+def documents(case: Case) -> list[Json]:
     body = case.interaction.body
     if case.interaction.streamed and not body.lstrip().startswith(("{", "[")):
-        return events(body)
-    whole = json.loads(body)
-    return whole if isinstance(whole, list) else [whole]
+        found = events(body)
+    else:
+        whole = json.loads(body)
+        found = whole if isinstance(whole, list) else [whole]
+    return [document for document in found if isinstance(document, dict)]
 
 
 def raw_usage(case: Case) -> tuple[Json | None, str | None]:
@@ -49,26 +61,19 @@ def raw_usage(case: Case) -> tuple[Json | None, str | None]:
     usage: Json = {}
     tier: str | None = None
     for document in documents(case):
-        if not isinstance(document, dict):
-            continue
         inner = document.get("response") or document.get("message") or document
         inner = inner if isinstance(inner, dict) else {}
         for holder in (inner, document):
             found = holder.get("usage") or holder.get("usageMetadata")
             if isinstance(found, dict):
                 # A messages stream tells the input first and the output last.
-                usage.update({key: value for key, value in found.items() if value is not None})
+                before = usage if case.endpoint == "messages" else {}
+                usage = {**before, **{key: value for key, value in found.items() if value is not None}}
             if isinstance(holder.get("service_tier"), str):
                 tier = holder["service_tier"]
     if case.endpoint == "messages" and isinstance(usage.get("service_tier"), str):
         tier = usage["service_tier"]
     return (usage or None), tier
-
-
-def count(holder: Any, *path: str) -> int | None:
-    for name in path:
-        holder = holder.get(name) if isinstance(holder, dict) else None
-    return holder if isinstance(holder, int) and not isinstance(holder, bool) else None
 
 
 def told(raw: Json) -> float | None:
@@ -81,176 +86,217 @@ def told(raw: Json) -> float | None:
     return cost
 
 
-def added(*counts: int | None) -> int | None:
-    known = [one for one in counts if one is not None]
-    return sum(known) if known else None
+def searches(case: Case) -> list[Json]:
+    """Items of a responses answer that say that the provider searched."""
+    output: list[Any] = []
+    for document in documents(case):
+        inner = document.get("response") or document
+        output = inner.get("output") or output
+    return [item for item in output if isinstance(item, dict) and item.get("type") == "web_search_call"]
 
 
-def contract_usage(endpoint: str, raw: Json) -> Json:
-    if endpoint == "chat/completions":
-        created = count(raw, "prompt_tokens_details", "cache_write_tokens")
-        cached = count(raw, "prompt_tokens_details", "cached_tokens")
-        return {
-            "input_tokens": count(raw, "prompt_tokens"),
-            "output_tokens": count(raw, "completion_tokens"),
-            "cached_input_tokens": cached if cached is not None else count(raw, "prompt_cache_hit_tokens"),
-            "cache_creation_input_tokens": None if created is None else {"5m": created},
-            "reasoning_tokens": count(raw, "completion_tokens_details", "reasoning_tokens"),
-            "raw": raw,
-        }
-    if endpoint == "responses":
-        return {
-            "input_tokens": count(raw, "input_tokens"),
-            "output_tokens": count(raw, "output_tokens"),
-            "cached_input_tokens": count(raw, "input_tokens_details", "cached_tokens"),
-            "cache_creation_input_tokens": {"5m": count(raw, "input_tokens_details", "cache_write_tokens")},
-            "reasoning_tokens": count(raw, "output_tokens_details", "reasoning_tokens"),
-            "raw": raw,
-        }
-    if endpoint == "messages":
-        by_age = raw.get("cache_creation")
-        created = (
-            {
-                "5m": count(by_age, "ephemeral_5m_input_tokens"),
-                "1h": count(by_age, "ephemeral_1h_input_tokens"),
-            }
-            if isinstance(by_age, dict)
-            else {"5m": count(raw, "cache_creation_input_tokens")}
-        )
-        read = count(raw, "cache_read_input_tokens")
-        return {
-            "input_tokens": added(
-                count(raw, "input_tokens"), read, count(raw, "cache_creation_input_tokens")
-            ),
-            "output_tokens": count(raw, "output_tokens"),
-            "cached_input_tokens": read,
-            "cache_creation_input_tokens": created,
-            "server_tool_calls": raw.get("server_tool_use"),
-            "raw": raw,
-        }
-    thought = count(raw, "thoughtsTokenCount")
-    return {
-        "input_tokens": added(count(raw, "promptTokenCount"), count(raw, "toolUsePromptTokenCount")),
-        "output_tokens": added(count(raw, "candidatesTokenCount"), thought),
-        "cached_input_tokens": count(raw, "cachedContentTokenCount"),
-        "reasoning_tokens": thought,
-        "raw": raw,
-    }
+def grounding(case: Case) -> list[Json]:
+    """What Gemini says of its searches."""
+    candidates = [one for document in documents(case) for one in document.get("candidates") or ()]
+    return [one["groundingMetadata"] for one in candidates if one.get("groundingMetadata")]
 
 
-def as_litellm(usage: Json) -> tuple[list[str], Json]:
-    """The usage as LiteLLM reads it, and the kinds of differences that this makes."""
-    kinds: list[str] = []
-    usage = {**usage, "raw": {**usage["raw"]}}
-    raw = usage["raw"]
-    if "promptTokenCount" in raw:
-        if raw.get("toolUsePromptTokenCount"):
-            kinds.append("tools")
-        listed = [one.get("tokenCount", 0) for one in raw.get("promptTokensDetails") or []]
-        if listed and sum(listed) != raw["promptTokenCount"]:
-            kinds.append("details")
-        usage["input_tokens"] = sum(listed) if listed else raw["promptTokenCount"]
-        if any(one.get("modality") == "AUDIO" for one in raw.get("cacheTokensDetails") or []):
-            kinds.append("cached sound")
-            sound = sum(one["tokenCount"] for one in raw["cacheTokensDetails"] if one["modality"] == "AUDIO")
-            raw["promptTokensDetails"] = [
-                {**one, "tokenCount": one["tokenCount"] - sound} if one["modality"] == "AUDIO" else one
-                for one in raw["promptTokensDetails"]
-            ]
-            del raw["cacheTokensDetails"]
-    if any("model" in one for one in raw.get("iterations") or []):
-        kinds.append("advisor")
-        raw["iterations"] = [
-            {key: value for key, value in one.items() if key != "model"} for one in raw["iterations"]
-        ]
-    return kinds, usage
+@dataclass
+class Asked:
+    """What LiteLLM is asked to price."""
+
+    endpoint: str
+    provider: str
+    model: str
+    raw: Json
+    tier: str | None
+    searches: list[Json]
+    grounding: list[Json]
+
+    @classmethod
+    def of(cls, case: Case) -> Asked | None:
+        raw, tier = raw_usage(case)
+        if raw is None:
+            return None
+        provider = "openrouter" if "openrouter.ai" in case.interaction.url else provider_of(case)
+        return cls(
+            case.endpoint, provider, wire_model(case), raw, tier,
+            searches(case) if case.endpoint == "responses" else [],
+            grounding(case) if "promptTokenCount" in raw else [],
+        )  # fmt: skip
 
 
 class LiteLLM:
     """What LiteLLM makes of a usage, and what it says that it costs."""
 
     def __init__(self) -> None:
-        import logging
-
         import litellm  # noqa: TID251  the comparison is with LiteLLM itself
 
-        logging.disable(logging.CRITICAL)
         litellm.suppress_debug_info = True
         self.litellm = litellm
 
-    def usage(self, endpoint: str, raw: Json) -> Any:
-        if endpoint == "chat/completions":
-            return self.litellm.Usage(**raw)
-        if endpoint == "responses":
+    def usage(self, asked: Asked) -> Any:
+        if asked.endpoint == "chat/completions":
+            return self.litellm.Usage(**asked.raw)
+        if asked.endpoint == "responses":
             from litellm.responses.utils import ResponseAPILoggingUtils  # noqa: TID251  as above
 
-            return ResponseAPILoggingUtils._transform_response_api_usage_to_chat_usage(raw)
-        if endpoint == "messages":
-            return self.litellm.AnthropicConfig().calculate_usage(usage_object=raw, reasoning_content=None)
-        return self.litellm.VertexGeminiConfig._calculate_usage({"usageMetadata": raw})
-
-    def cost(self, case: Case, provider: str, model: str, raw: Json, tier: str | None) -> float | None:
-        try:
-            usage = self.usage(case.endpoint, raw)
-            response = self.litellm.ModelResponse(model=model, usage=usage)
-            if provider == "openrouter" and "cost" in raw:
-                # Its own reader of OpenRouter's answers puts the cost that stands in them here.
-                said = {"llm_provider-x-litellm-response-cost": float(raw["cost"])}
-                response._hidden_params["additional_headers"] = said
-            priced = self.litellm.cost_calculator.response_cost_calculator(
-                response_object=response,
-                model=model,
-                custom_llm_provider=provider,
-                call_type="acompletion",
-                optional_params={},
-                service_tier=tier,
+            return ResponseAPILoggingUtils._transform_response_api_usage_to_chat_usage(asked.raw)
+        if asked.endpoint == "messages":
+            return self.litellm.AnthropicConfig().calculate_usage(
+                usage_object=asked.raw, reasoning_content=None
             )
+        usage = self.litellm.VertexGeminiConfig._calculate_usage({"usageMetadata": asked.raw})
+        if asked.grounding:
+            self.litellm.VertexGeminiConfig._set_grounding_usage_counters(usage, asked.grounding)
+        return usage
+
+    def response(self, asked: Asked) -> Any:
+        if asked.searches:
+            from litellm.types.llms.openai import ResponsesAPIResponse  # noqa: TID251  as above
+
+            return ResponsesAPIResponse.model_construct(
+                model=asked.model, output=asked.searches, usage=self.usage(asked)
+            )
+        response = self.litellm.ModelResponse(model=asked.model, usage=self.usage(asked))
+        if asked.provider == "openrouter" and "cost" in asked.raw:
+            # Its own reader of OpenRouter's answers puts the cost that stands in them here.
+            said = {"llm_provider-x-litellm-response-cost": float(asked.raw["cost"])}
+            response._hidden_params["additional_headers"] = said
+        return response
+
+    def cost(self, asked: Asked, when: float) -> float | None:
+        from litellm._internal_context import pinned_billing_time  # noqa: TID251  as above
+
+        try:
+            # Some providers charge less at some hours: those of the moment in which the engine priced.
+            with pinned_billing_time(datetime.fromtimestamp(when, timezone.utc)):
+                priced = self.litellm.cost_calculator.response_cost_calculator(
+                    response_object=self.response(asked),
+                    model=asked.model,
+                    custom_llm_provider=asked.provider,
+                    call_type="acompletion",
+                    optional_params={},
+                    service_tier=asked.tier,
+                )
             return None if priced is None else float(priced)
         except Exception:  # noqa: BLE001  LiteLLM raises bare exceptions where it knows no price
             return None
 
+    def told_all(self, asked: Asked, when: float) -> tuple[list[str], float | None]:
+        """In which known ways LiteLLM's reading is not ours, and what it says of ours."""
+        kinds: list[str] = []
+        asked = deepcopy(asked)
+        raw, apart = asked.raw, 0.0
+        if asked.grounding:
+            whole, asked.grounding = self.cost(asked, when), []
+            kinds += ["grounded"] if whole != self.cost(asked, when) else []
+        if raw.get("num_cached_tokens") and not raw.get("prompt_tokens_details"):
+            kinds.append("cached")
+            raw["prompt_tokens_details"] = {"cached_tokens": raw["num_cached_tokens"]}
+        if "promptTokenCount" in raw:
+            apart += self._gemini(asked, kinds)
+        iterations = raw.get("iterations") or []
+        if advised := [one for one in iterations if "model" in one]:
+            kinds.append("advisor")
+            raw["iterations"] = [one for one in iterations if "model" not in one]
+            for one in advised:
+                alone = {key: value for key, value in one.items() if key not in ("model", "type")}
+                by = Asked("messages", asked.provider, one["model"], alone, asked.tier, [], [])
+                apart += self.cost(by, when) or math.nan
+        cost = self.cost(asked, when) if kinds else None
+        return kinds, None if cost is None else cost + apart
 
-def build() -> str:
-    command = ["cargo", "build", "--quiet", "-p", "omni-bridge", "--example", "costs"]
-    out = subprocess.run(
-        [*command, "--message-format=json"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-    found = [json.loads(line) for line in out.splitlines()]
-    return next(one["executable"] for one in found if one.get("executable"))
-
-
-def ours(jobs: list[Json]) -> list[float | None]:
-    text = "".join(json.dumps(job) + "\n" for job in jobs)
-    out = subprocess.run([build()], input=text, capture_output=True, text=True, check=True).stdout
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def exchanges(only: str) -> Iterator[tuple[Case, Json, str | None]]:
-    for case in cases(only=only):
-        if case.endpoint not in NATIVE or case.reason or case.interaction.status != 200:
-            continue
-        if isinstance(case.want, Refused):
-            continue
-        try:
-            raw, tier = raw_usage(case)
-        except ValueError:
-            continue
-        if raw is not None:
-            yield case, raw, tier
+    def _gemini(self, asked: Asked, kinds: list[str]) -> float:
+        """The input as we count it, where LiteLLM reads it; dollars for what it has no field for."""
+        raw, listed = asked.raw, asked.raw.get("promptTokensDetails") or []
+        if tools := raw.pop("toolUsePromptTokenCount", 0):
+            kinds.append("tools")
+            raw["promptTokenCount"] += tools
+        missing = raw["promptTokenCount"] - sum(one.get("tokenCount", 0) for one in listed)
+        if listed and missing:
+            if missing != tools:
+                kinds.append("details")
+            listed.append({"modality": "TEXT", "tokenCount": missing})
+            texts = [one for one in listed if one.get("modality") == "TEXT"]
+            text = {"modality": "TEXT", "tokenCount": sum(one.get("tokenCount", 0) for one in texts)}
+            raw["promptTokensDetails"] = [*(one for one in listed if one not in texts), text]
+        cached = raw.get("cacheTokensDetails") or []
+        sound = sum(one["tokenCount"] for one in cached if one.get("modality") == "AUDIO")
+        if not sound:
+            return 0.0
+        kinds.append("cached sound")
+        prices = self.litellm.model_cost[f"gemini/{asked.model}"]
+        return sound * (prices["cache_read_input_audio_token_cost"] - prices["cache_read_input_token_cost"])
 
 
 def kind_of(mine: float | None, theirs: float | None) -> str:
     if mine is None and theirs is None:
-        return "both unknown"
-    if (
-        mine is not None
-        and theirs is not None
-        and abs(mine - theirs) <= 1e-9 * max(abs(mine), abs(theirs), 1e-6)
-    ):
+        return "unknown to both"
+    if mine is not None and theirs is not None and math.isclose(mine, theirs, rel_tol=1e-9, abs_tol=1e-15):
         return "equal"
     if mine is None and theirs == 0:
         return "unpriced"
     return "different"
+
+
+@dataclass
+class Judged:
+    """How the costs of replies compare with LiteLLM's."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    unexplained: list[str] = field(default_factory=list)
+
+    @property
+    def alike(self) -> int:
+        return sum(self.kinds[kind] for kind in ALIKE)
+
+    def __str__(self) -> str:
+        total = self.kinds.total()
+        share = f"{100 * self.alike / max(total, 1):.2f}%"
+        apart = {kind: count for kind, count in self.kinds.most_common() if kind not in ALIKE}
+        counts = "; ".join(f"{kind} {count}" for kind, count in apart.items()) or "none"
+        lines = [
+            f"cost natively: priced as LiteLLM prices it {self.alike} of {total} ({share}); else: {counts}"
+        ]
+        reasons = dict.fromkeys(one for kind in apart for one in kind.split(" + "))
+        return "\n".join([*lines, *(f"  {one}: {EXPLAINED.get(one, 'NOT EXPLAINED')}" for one in reasons)])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without LiteLLM's log, its warnings, and what it would fetch or read while it is imported."""
+    alone = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION", "LITELLM_RUST": "0"}
+    before = logging.root.manager.disable
+    with patch.dict(os.environ, alone), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+def judged(costs: Iterable[Cost]) -> Judged:
+    """Each cost that the native engine named, beside LiteLLM's of the same recorded answer."""
+    found = Judged()
+    with quiet():
+        litellm = LiteLLM()
+        for case, mine, when in costs:
+            asked = Asked.of(case)
+            theirs = None if asked is None else litellm.cost(asked, when)
+            kind = kind_of(mine, theirs)
+            if kind == "different" and asked is not None and mine is not None:
+                kinds, of_ours = litellm.told_all(asked, when)
+                if kind_of(mine, told(asked.raw)) == "equal":
+                    kind = "told"
+                elif kind_of(mine, of_ours) == "equal":
+                    kind = " + ".join(kinds)
+            found.kinds[kind] += 1
+            if kind == "different":
+                raw = json.dumps(asked and asked.raw)[:600]
+                found.unexplained.append(f"{case.name} native {mine} LiteLLM {theirs}: {raw}")
+    return found
 
 
 def main() -> int:
@@ -259,41 +305,11 @@ def main() -> int:
     )
     parser.add_argument("--only", default="", help="files of the corpus whose path holds this")
     parser.add_argument("--show", type=int, default=30)
-    asked = parser.parse_args()
-    litellm, now = LiteLLM(), int(time.time())
-    found = list(exchanges(asked.only))
-    theirs, jobs = [], []
-    for case, raw, tier in found:
-        provider, model = provider_of(case), wire_model(case)
-        if "openrouter.ai" in case.interaction.url:
-            provider = "openrouter"
-        theirs.append(litellm.cost(case, provider, model, raw, tier))
-        usage = contract_usage(case.endpoint, raw)
-        jobs.append({"model": f"{provider}/{model}", "usage": usage, "service_tier": tier, "at": now})
-    readings = [as_litellm(job["usage"]) for job in jobs]
-    read_alike = ours([{**job, "usage": usage} for job, (_, usage) in zip(jobs, readings, strict=True)])
-    counted: Counter[str] = Counter()
-    shown = 0
-    for at, (mine, other) in enumerate(zip(ours(jobs), theirs, strict=True)):
-        kind = kind_of(mine, other)
-        kinds, _ = readings[at]
-        if kind == "different" and mine is not None and mine == told(jobs[at]["usage"]["raw"]):
-            kind = "told"
-        if kind == "different" and kinds and kind_of(read_alike[at], other) == "equal":
-            kind = ", ".join(kinds)
-        counted[kind] += 1
-        if kind == "different" and shown < asked.show:
-            shown += 1
-            raw = json.dumps(jobs[at]["usage"]["raw"])[:600]
-            print(found[at][0].name, jobs[at]["model"], f"ours {mine} LiteLLM {other}", raw)
-    total = sum(counted.values())
-    same = counted["equal"] + counted["both unknown"]
-    share = 100 * same / max(total, 1)
-    print(f"{total} recorded usages, {same} priced alike ({share:.2f}%): {dict(counted)}")
-    for kind, why in EXPLAINED.items():
-        if any(kind in name for name in counted):
-            print(f"  {kind}: {why}")
-    return 1 if counted["different"] else 0
+    given = parser.parse_args()
+    report = asyncio.run(run(list(cases(only=given.only)), engines=["native"]))
+    found = judged(report.costs)
+    print("\n".join([*found.unexplained[: given.show], str(found)]))
+    return 1 if found.unexplained else 0
 
 
 if __name__ == "__main__":

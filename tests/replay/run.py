@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from . import agree, reading
 from .cases import NATIVE, Case
 
 ENGINES = ("litellm", "native")
+
+Cost = tuple[Case, float | None, float]
+"""(case, what the native engine says that it cost, when it said so in seconds after 1970)"""
 
 
 @dataclass
@@ -39,6 +43,7 @@ class Report:
     """(engine and cut, case, what differs, wanted and got)"""
     disagreements: list[tuple[str, str, str, str]] = field(default_factory=list)
     """(cut, case, kind of difference, both values) where the two engines answered differently."""
+    costs: list[Cost] = field(default_factory=list)
 
     def total(self, name: str) -> int:
         return sum(getattr(row, name) for row in self.rows.values())
@@ -211,6 +216,8 @@ async def run(
                     base = servers["native"].url_of(native_number)
                     reply, error, different = await attempt(case, base, "native")
                     answers["native"] = reply, error
+                    if reply is not None:
+                        report.costs.append((case, reply["usage"]["cost_usd"], time.time()))
                     row.native_sent += 1
                     row.native_equal += not different
                 if len(answers) == 2:
