@@ -52,7 +52,7 @@ def test_what_is_no_event_is_refused_by_name(bad: dict[str, Any]):
 
 
 def test_a_stale_file_fails_the_check_with_the_command_that_mends_it(tmp_path: Path):
-    for name in ["gen_agent_types.py", "agent_schema.py", "agent_python.py"]:
+    for name in ["gen_agent_types.py", "agent_schema.py", "agent_python.py", "_written.py"]:
         (tmp_path / "tools").mkdir(exist_ok=True)
         (tmp_path / "tools" / name).write_text((ROOT / "tools" / name).read_text())
     for path in ["rust/agent/schema", "python/omni_bridge", "docs/reference"]:

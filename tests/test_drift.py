@@ -44,7 +44,11 @@ def test_a_stale_schema_is_told_with_a_diff_and_what_mends_it(root: Path, tmp_pa
             text.replace('"pause"', '"pose"'), encoding="utf-8"
         )
     (tmp_path / "tools").mkdir()
-    for name, home in (("gen_schema.py", "tools"), ("schema.json", "python/omni_bridge")):
+    for name, home in (
+        ("gen_schema.py", "tools"),
+        ("_written.py", "tools"),
+        ("schema.json", "python/omni_bridge"),
+    ):
         (tmp_path / home / name).write_bytes((root / home / name).read_bytes())
     done = subprocess.run(
         [sys.executable, str(tmp_path / "tools/gen_schema.py"), "--check"],

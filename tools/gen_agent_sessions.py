@@ -10,13 +10,12 @@ python tools/gen_agent_sessions.py --check   exits 1 with a diff and the mending
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from _written import ROOT, settled, writes
+
 SESSION = "rust/agent/src/session.rs"
 SCHEMA = "rust/agent/src/session/schema.rs"
 REBUILD = "rust/agent/src/session/rebuild.rs"
@@ -169,29 +168,13 @@ def page(root: Path) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--check", action="store_true")
-    mode.add_argument("--write", action="store_true")
-    write: bool = parser.parse_args().write
+    write = writes(__doc__)
     try:
         new = page(ROOT)
     except UnreadError as error:
         print(f"gen_agent_sessions: {error}")
         return 1
-    path = ROOT / PAGE
-    if write:
-        path.write_text(new, encoding="utf-8")
-        return 0
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
-    if old == new:
-        return 0
-    diff = difflib.unified_diff(old.splitlines(), new.splitlines(), PAGE, "the source", lineterm="", n=2)
-    print("\n".join(diff))
-    print(f"gen_agent_sessions: {PAGE} is not what the source gives; mend it with: {MEND}")
-    return 1
+    return settled({ROOT / PAGE: new}, write=write, source="the source", mend=MEND)
 
 
 if __name__ == "__main__":

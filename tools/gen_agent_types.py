@@ -10,16 +10,14 @@ python tools/gen_agent_types.py --check   exits 1 with a diff and the mending co
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import json
 import sys
 from pathlib import Path
 
+from _written import ROOT, settled, writes
 from agent_python import write_python
 from agent_schema import Schema, TypeScript, class_name, contract_types, plain, says, tags, variants, words
 
-ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = ROOT / "rust/agent/schema"
 MEND = "python tools/gen_agent_types.py --write"
 
@@ -193,28 +191,7 @@ def outputs() -> dict[Path, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--check", action="store_true")
-    mode.add_argument("--write", action="store_true")
-    write: bool = parser.parse_args().write
-    stale = 0
-    for path, new in outputs().items():
-        if write:
-            path.write_text(new, encoding="utf-8")
-            continue
-        old = path.read_text(encoding="utf-8") if path.exists() else ""
-        if old != new:
-            stale += 1
-            name = str(path.relative_to(ROOT))
-            diff = difflib.unified_diff(
-                old.splitlines(), new.splitlines(), name, "the schema", lineterm="", n=2
-            )
-            print("\n".join(diff))
-            print(f"gen_agent_types: {name} is not what the schema gives; mend it with: {MEND}")
-    return 1 if stale else 0
+    return settled(outputs(), write=writes(__doc__), source="the schema", mend=MEND)
 
 
 if __name__ == "__main__":

@@ -8,19 +8,16 @@ The check is a test as well (tests/test_drift.py).
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import importlib.util
 import json
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
+from _written import ROOT, settled, writes
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "python/omni_bridge/schema.json"
 MEND = "python tools/gen_schema.py --write"
 
@@ -69,26 +66,8 @@ def schema() -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--check", action="store_true")
-    mode.add_argument("--write", action="store_true")
-    write: bool = parser.parse_args().write
     new = json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
-    if write:
-        SCHEMA.write_text(new, encoding="utf-8")
-        return 0
-    old = SCHEMA.read_text(encoding="utf-8") if SCHEMA.exists() else ""
-    if old == new:
-        return 0
-    diff = difflib.unified_diff(
-        old.splitlines(), new.splitlines(), "schema.json", "types.py", lineterm="", n=2
-    )
-    print("\n".join(diff))
-    print(f"gen_schema: python/omni_bridge/schema.json is not what types.py gives; mend it with: {MEND}")
-    return 1
+    return settled({SCHEMA: new}, write=writes(__doc__), source="types.py", mend=MEND)
 
 
 if __name__ == "__main__":

@@ -20,15 +20,13 @@ An object {"$repeat": [text, times]} stands for that text repeated, so that a me
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
+from _written import ROOT, writes
 from vectors_events import VECTORS
 
-ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "tests/vectors"
 MEND = "python tools/gen_vectors.py --write"
 
@@ -39,13 +37,7 @@ def text_of(vector: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--check", action="store_true")
-    mode.add_argument("--write", action="store_true")
-    write: bool = parser.parse_args().write
+    write = writes(__doc__)
     wanted = {f"{name}.json": text_of(vector) for name, vector in VECTORS.items()}
     have = {path.name: path.read_text(encoding="ascii") for path in FOLDER.glob("*.json")}
     stale = sorted(name for name in wanted.keys() | have.keys() if wanted.get(name) != have.get(name))

@@ -8,21 +8,20 @@ Measured numbers come from benches/results, the example programs from examples/.
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import json
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from _written import ROOT, settled, writes
+
 sys.path.insert(0, str(ROOT / "benches/doors"))
 
-from _records import BARS, Record, markdown, read  # noqa: E402  # the path above comes first
+from _records import BARS, Record, markdown, read  # the path above comes first
 
 RESULTS = ROOT / "benches/results"
 PAGES = ["README.md", "docs/reference/benchmarks.md", "docs/reference/replay.md"]
+MEND = "python tools/tables.py --write"
 FEW = 50  # a provider with fewer recordings gets no row of its own in README.md
 
 
@@ -140,32 +139,8 @@ def filled(text: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--check", action="store_true")
-    mode.add_argument("--write", action="store_true")
-    write: bool = parser.parse_args().write
-    stale = 0
-    for name in PAGES:
-        page = ROOT / name
-        old = page.read_text()
-        new = filled(old)
-        if new == old:
-            continue
-        if write:
-            page.write_text(new)
-        else:
-            stale += 1
-            sys.stdout.writelines(
-                difflib.unified_diff(
-                    old.splitlines(keepends=True), new.splitlines(keepends=True), name, "as it should be"
-                )
-            )
-    if stale:
-        print("the pages do not say what their sources say; mend it with: python tools/tables.py --write")
-    return 1 if stale else 0
+    pages = {ROOT / name: filled((ROOT / name).read_text(encoding="utf-8")) for name in PAGES}
+    return settled(pages, write=writes(__doc__), source="their sources", mend=MEND)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,15 @@ python tools/terminal_picture.py --write    takes it anew
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 from xml.sax.saxutils import escape
 
-ROOT = Path(__file__).resolve().parent.parent
+from _written import ROOT, settled, writes
+
 PICTURE = ROOT / "docs/demo.svg"
 COLUMNS, CHARACTER, LINE, MARGIN, BAR = 92, 8.4, 21, 20, 36
 PAPER, INK, SOFT, PROMPT = "#1b1f24", "#e6e6e6", "#8b949e", "#7ee787"
@@ -75,20 +74,8 @@ def text(row: int, line: str, fill: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--check", action="store_true")
-    mode.add_argument("--write", action="store_true")
-    write: bool = parser.parse_args().write
-    picture = draw(shown())
-    if write:
-        PICTURE.write_text(picture)
-    elif not PICTURE.exists() or PICTURE.read_text() != picture:
-        print("docs/demo.svg does not show what the demo prints; mend it with: make fix")
-        return 1
-    return 0
+    write = writes(__doc__)
+    return settled({PICTURE: draw(shown())}, write=write, source="the demo", mend="make fix")
 
 
 if __name__ == "__main__":
