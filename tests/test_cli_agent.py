@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from omni_bridge.testing import DemoServer
 
 from tests.serving import Served
+from tests.terminal import on_a_terminal
 
 
 @pytest.fixture(scope="module")
@@ -216,34 +216,19 @@ def test_an_agent_works_through_a_bridge_service(omni: Omni, server: DemoServer)
         assert '"timezone": "Europe/Paris"' in again.stdout
 
 
-def on_a_terminal(omni: Omni, *words: str, answers: list[bytes]) -> tuple[int, str]:
-    """The exit code and what the terminal showed; each answer is typed when its question stands there."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(omni.folder)
-        os.execve(omni.program, [str(omni.program), *words], omni.env)
-    shown, asked = b"", 0
-    while True:
-        try:
-            more = os.read(terminal, 1000)
-        except OSError:  # how Linux says that nobody holds the other end
-            break
-        if not more:
-            break
-        shown += more
-        if answers and shown.count(b"[n]o: ") > asked:
-            asked += 1
-            os.write(terminal, answers.pop(0) + b"\n")
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+def asked(omni: Omni, *words: str, answers: list[bytes]) -> tuple[int, str]:
+    """The exit code and what the terminal showed to a person who decides so about tools."""
+    return on_a_terminal(
+        [str(omni.program), *words], omni.env, asked=b"[n]o: ", answers=answers, cwd=omni.folder
+    )
 
 
 def test_always_holds_for_the_sessions_that_follow(omni: Omni):
     words = ("run", "What time is it in Europe/Paris?", "--mcp", str(omni.servers))
-    code, shown = on_a_terminal(omni, *words, answers=[b"a"])
+    code, shown = asked(omni, *words, answers=[b"a\n"])
     assert (code, shown.count("[n]o: ")) == (0, 1), shown
     assert json.loads((omni.folder / "approvals.json").read_text()) == {"always": ["time__get_current_time"]}
-    code, shown = on_a_terminal(omni, *words, answers=[])
+    code, shown = asked(omni, *words, answers=[])
     assert (code, shown.count("[n]o: ")) == (0, 0), shown
     assert "The tool says: " in shown
 
@@ -252,7 +237,7 @@ def test_one_question_stands_on_the_terminal_at_a_time(omni: Omni):
     weather = {"command": sys.executable, "args": [str(omni.root / "tests/mcp_servers/weather.py")]}
     omni.servers.write_text(json.dumps({"mcpServers": {"w": weather}}))
     task = "What is the weather in Paris and Rome?"
-    code, shown = on_a_terminal(omni, "run", task, "--mcp", str(omni.servers), answers=[b"n", b"y"])
+    code, shown = asked(omni, "run", task, "--mcp", str(omni.servers), answers=[b"n\n", b"y\n"])
     assert code == 0, shown
     session = shown.rstrip().rsplit("session ", 1)[1]
     events = [json.loads(line) for line in omni("sessions", "show", session, "--json").stdout.splitlines()]

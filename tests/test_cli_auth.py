@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import stat
 import subprocess
-import termios
 from pathlib import Path
 
 import pytest
+
+from tests.terminal import on_a_terminal
 
 CANARY = "canary-of-the-terminal-0001"
 LONG = 60.0
@@ -48,26 +48,9 @@ def run(
     return done
 
 
-def on_a_terminal(omni: str, *words: str, env: dict[str, str], typed: bytes) -> tuple[int, bytes]:
-    """The exit code and everything that the terminal showed; `typed` is sent when the key is asked for."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execve(omni, [omni, "auth", *words], env)
-    shown = b""
-    while b"not shown" not in shown:
-        shown += os.read(terminal, 1000)
-    os.write(terminal, typed)
-    while True:
-        try:
-            more = os.read(terminal, 1000)
-        except OSError:  # how Linux says that nobody holds the other end
-            break
-        if not more:
-            break
-        shown += more
-    assert termios.tcgetattr(terminal)[3] & termios.ECHO, "the terminal is as it was"
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown
+def typing(omni: str, *words: str, env: dict[str, str], typed: bytes) -> tuple[int, str]:
+    """The exit code and everything that the terminal showed to who typed this when the key was asked for."""
+    return on_a_terminal([omni, "auth", *words], env, asked=b"not shown", answers=[typed])
 
 
 def test_a_key_from_a_pipe_is_kept_in_a_file_of_the_owners_alone(omni: str, env: dict[str, str]):
@@ -81,16 +64,16 @@ def test_a_key_from_a_pipe_is_kept_in_a_file_of_the_owners_alone(omni: str, env:
 
 
 def test_a_key_that_is_typed_is_not_echoed(omni: str, env: dict[str, str]):
-    code, shown = on_a_terminal(omni, "set", "openai", "--file", env=env, typed=CANARY.encode() + b"\r")
+    code, shown = typing(omni, "set", "openai", "--file", env=env, typed=CANARY.encode() + b"\r")
     assert code == 0, shown
-    assert b"Key of openai (not shown)" in shown
-    assert b"canary" not in shown
+    assert "Key of openai (not shown)" in shown
+    assert "canary" not in shown
     assert json.loads(Path(env["OMNI_CREDENTIALS"]).read_text())["keys"] == {"openai": CANARY}
 
 
 def test_ctrl_c_at_the_prompt_keeps_nothing(omni: str, env: dict[str, str]):
-    code, shown = on_a_terminal(omni, "set", "openai", "--file", env=env, typed=b"canary\x03")
-    assert (code, b"canary" in shown) == (130, False)
+    code, shown = typing(omni, "set", "openai", "--file", env=env, typed=b"canary\x03")
+    assert (code, "canary" in shown) == (130, False)
     assert not Path(env["OMNI_CREDENTIALS"]).exists()
 
 
